@@ -1,0 +1,55 @@
+//! glebe scores rasters of any size with ONNX segmentation models, tile by tile, through ONNX Runtime.
+//!
+//! It is made to be embedded: into Rust through this crate, into C and C++ through `include/glebe.h` and
+//! `include/glebe.hpp`, into scripts through the program `glebe`.
+//!
+//! ```no_run
+//! use glebe::model::{Model, ModelOptions};
+//! use glebe::runtime::{Runtime, RuntimeOptions};
+//! use glebe::segment::{FileOptions, SegmentOptions, Segmenter};
+//!
+//! # fn main() -> glebe::Result<()> {
+//! let runtime = Runtime::load(&RuntimeOptions::default())?;
+//! let model = Model::open(&runtime, "model.onnx", &ModelOptions::default())?;
+//! let mut options = SegmentOptions::default();
+//! options.scale = Some(vec![255.0]);
+//! let report = Segmenter::new(&model, options)?.file("scene.tif", "classes.tif", &FileOptions::default())?;
+//! println!("{} tiles, {:.1} Mpx/s", report.tiles, report.mpx_per_s);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The house
+//!
+//! The modules stand in one line; each uses only those above it in this table (`tests/architecture.rs`). The outside
+//! worlds have one door each.
+//!
+//! | | module | what lives there |
+//! |---|---|---|
+//! | ground | [`error`], [`geometry`], [`tensor`], [`file`](mod@file) | the one error; sizes, windows, bands; `[C, H, W]` samples; files that appear complete or not at all |
+//! | doors | [`onnx`] | the model file as a graph: guard, facts, builder |
+//! | | [`runtime`] | ONNX Runtime: finding it, providers, sessions, cancelling |
+//! | | `raster` | GDAL: windows, masks, georeferencing, GeoTIFF and COG (feature `raster`) |
+//! | model | `weights` | checkpoints (empty yet) |
+//! | | [`model`] | an opened model: contract, normalisation, sessions on demand |
+//! | | `autodiff` | the training compiler (empty yet) |
+//! | parts | [`tiling`] | plan and blending; pure |
+//! | | [`metrics`] | stage times, memory |
+//! | | [`picture`] | quicklooks with legend |
+//! | | `data`, `hooks` | training samples, lifecycle (empty yet) |
+//! | jobs | [`segment`] | read → normalise → run → blend → write |
+//! | | `finetune` | training (empty yet) |
+//! | faces | `ffi`, `cli` | the C ABI, the program |
+//!
+//! # Features
+//!
+//! `raster` (GDAL), `cli`, `pytorch`, `cuda` and `tensorrt` are on by default; the last two cost nothing where the
+//! providers' libraries are absent. Without default features the crate works on arrays in memory and needs no GDAL.
+
+pub mod error;
+pub mod file;
+pub mod geometry;
+pub mod tensor;
+
+pub use error::{Error, ErrorKind, Result};
+pub use tensor::DataType;
