@@ -49,6 +49,7 @@
 pub mod error;
 pub mod file;
 pub mod geometry;
+pub mod onnx;
 pub mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
