@@ -50,6 +50,7 @@ pub mod error;
 pub mod file;
 pub mod geometry;
 pub mod onnx;
+pub mod runtime;
 pub mod tensor;
 
 pub use error::{Error, ErrorKind, Result};

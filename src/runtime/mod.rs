@@ -1,0 +1,27 @@
+//! The door to ONNX Runtime: finding it, loading it, providers, sessions, cancelling.
+//!
+//! The runtime is a shared library that is looked for and loaded at run time ([`Runtime::load`]), so the user
+//! chooses its flavour (CPU, CUDA, TensorRT) without a rebuild. A process has one ONNX Runtime and one environment,
+//! which live until the process ends (two environments, or one created twice at the same time, crash:
+//! pykeio/ort#315).
+//!
+//! Providers are strict: one that was asked for and cannot be used is an
+//! [`ErrorKind::ProviderUnavailable`](crate::ErrorKind::ProviderUnavailable) that says why. Nothing falls back to
+//! the CPU by itself.
+//!
+//! Threads: [`Runtime`] is shared freely; a [`Session`] runs one call at a time (`&mut self`, since ONNX Runtime's
+//! `Run` has known races); a [`CancelToken`] may be set from any thread and from a signal handler.
+
+mod cancel;
+mod library;
+mod load;
+mod module_path;
+mod provider;
+mod provider_options;
+mod session;
+
+pub use cancel::CancelToken;
+pub use library::{Candidate, OLDEST_SUPPORTED};
+pub use load::{Runtime, RuntimeOptions};
+pub use provider::{Provider, ProviderKind, ProviderStatus};
+pub use session::{ElementType, OutputData, Session, SessionOptions, TensorSpec};

@@ -1,0 +1,210 @@
+//! A model ready to run.
+
+use half::f16;
+use ort::session::Session as OrtSession;
+use ort::value::{TensorElementType, TensorRef, ValueType};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::cancel::Watch;
+use crate::runtime::{CancelToken, Provider, Runtime};
+
+/// How to prepare a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionOptions {
+    /// Where it runs. Strict: no fallback.
+    pub provider: Provider,
+    /// Threads within an operator; 0 is one a processor.
+    pub threads: usize,
+}
+
+/// The element type of a tensor at the model's border, as far as glebe feeds and reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ElementType {
+    /// IEEE 754 binary32.
+    F32,
+    /// IEEE 754 binary16, converted from and to `f32` at the border.
+    F16,
+}
+
+/// A tensor at the model's border.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Its name.
+    pub name: String,
+    /// Its element type; `Err` names one that glebe cannot feed or read.
+    pub element: std::result::Result<ElementType, String>,
+    /// Its dimensions; `None` is free.
+    pub shape: Vec<Option<usize>>,
+}
+
+/// What a run gave, borrowed from the runtime.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum OutputData<'a> {
+    /// Samples as the model gave them.
+    F32(&'a [f32]),
+    /// Half-precision samples.
+    F16(&'a [f16]),
+}
+
+/// A model prepared for one provider. Runs one call at a time.
+pub struct Session {
+    inner: OrtSession,
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
+    watch: Option<(CancelToken, Watch)>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("inputs", &self.inputs).field("outputs", &self.outputs).finish()
+    }
+}
+
+impl Session {
+    /// Prepares the ONNX model in `bytes`. The bytes must be self-contained: external data would be looked for in
+    /// the process's working folder by the runtime, so whoever calls this has embedded it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ProviderUnavailable`]; [`ErrorKind::ModelInvalid`] or [`ErrorKind::ModelUnsupported`] where
+    /// the runtime refuses the model; [`ErrorKind::Runtime`] for the rest.
+    pub fn new(runtime: &Runtime, bytes: &[u8], options: &SessionOptions) -> Result<Session> {
+        let prepare = |error: ort::Error<_>| {
+            Error::new(ErrorKind::Runtime, format!("cannot set session options: {error}"))
+        };
+        let builder = OrtSession::builder(runtime.environment())
+            .map_err(|error| Error::new(ErrorKind::Runtime, format!("cannot create a session: {error}")))?
+            .with_intra_threads(options.threads)
+            .map_err(prepare)?
+            // Spinning threads would compete with reading, blending and writing for few cores.
+            .with_intra_op_spinning(false)
+            .map_err(prepare)?;
+        let mut builder = options.provider.register(runtime, builder)?;
+        let inner = builder.commit_from_memory(bytes).map_err(|error| refused(&error))?;
+        let inputs = inner.inputs().iter().map(|outlet| spec(outlet.name(), outlet.dtype())).collect();
+        let outputs = inner.outputs().iter().map(|outlet| spec(outlet.name(), outlet.dtype())).collect();
+        Ok(Session { inner, inputs, outputs, watch: None })
+    }
+
+    /// The model's inputs (initializers excluded), in the model's order.
+    pub fn inputs(&self) -> &[TensorSpec] {
+        &self.inputs
+    }
+
+    /// The model's outputs, in the model's order.
+    pub fn outputs(&self) -> &[TensorSpec] {
+        &self.outputs
+    }
+
+    /// Lets `token` stop runs of this session from now on, also in the middle of one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] where no thread can be started.
+    pub fn cancel_with(&mut self, token: &CancelToken) -> Result<()> {
+        self.watch = Some((token.clone(), Watch::new(token)?));
+        Ok(())
+    }
+
+    /// Forgets the token given to [`Session::cancel_with`].
+    pub(crate) fn release_cancel(&mut self) {
+        self.watch = None;
+    }
+
+    /// Runs the model on `input` of shape `[N, C, H, W]` (row-major) and hands the shape and samples of the output
+    /// called `output` to `take`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`] through [`Session::cancel_with`]; [`ErrorKind::Runtime`]; whatever `take` gives.
+    pub fn run<R>(
+        &mut self,
+        input: &[f32],
+        shape: [usize; 4],
+        output: &str,
+        take: impl FnOnce(&[usize], OutputData<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let token = self.watch.as_ref().map(|(token, _)| token.clone());
+        if let Some(token) = &token {
+            token.check()?;
+        }
+        let failed = |error: &ort::Error| {
+            if token.as_ref().is_some_and(CancelToken::is_cancelled) {
+                return Error::new(ErrorKind::Cancelled, "cancelled by the caller");
+            }
+            let kind = if error.message().contains("Failed to allocate memory") {
+                ErrorKind::OutOfMemory
+            } else {
+                ErrorKind::Runtime
+            };
+            Error::new(kind, format!("the model failed on input {shape:?}: {error}"))
+        };
+        let first = self.inputs.first().ok_or_else(|| Error::internal("session without inputs"))?;
+        let halves: Vec<f16>;
+        let tensor: ort::session::SessionInputValue<'_> = match &first.element {
+            Ok(ElementType::F32) => {
+                TensorRef::from_array_view((shape, input)).map_err(|error| failed(&error))?.into()
+            }
+            Ok(ElementType::F16) => {
+                halves = input
+                    .iter()
+                    // What f16 cannot hold becomes its largest value: an infinity would spread through the network.
+                    .map(|value| f16::from_f32(value.clamp(-f16::MAX.to_f32(), f16::MAX.to_f32())))
+                    .collect();
+                TensorRef::from_array_view((shape, halves.as_slice())).map_err(|error| failed(&error))?.into()
+            }
+            Err(name) => {
+                return Err(Error::new(
+                    ErrorKind::ModelUnsupported,
+                    format!("cannot feed elements of type {name}"),
+                )
+                .at_tensor(&first.name));
+            }
+        };
+        let outputs = match &self.watch {
+            Some((_, watch)) => self.inner.run_with_options([tensor], watch.options()),
+            None => self.inner.run([tensor]),
+        }
+        .map_err(|error| failed(&error))?;
+        let value = outputs
+            .get(output)
+            .ok_or_else(|| Error::internal("the model gave no such output").at_tensor(output))?;
+        let dims = |shape: &ort::value::Shape| shape.iter().map(|dim| *dim as usize).collect::<Vec<_>>();
+        if let Ok((shape, data)) = value.try_extract_tensor::<f32>() {
+            take(&dims(shape), OutputData::F32(data))
+        } else if let Ok((shape, data)) = value.try_extract_tensor::<f16>() {
+            take(&dims(shape), OutputData::F16(data))
+        } else {
+            Err(Error::new(ErrorKind::ModelUnsupported, "expected float32 or float16 output")
+                .at_tensor(output))
+        }
+    }
+}
+
+fn spec(name: &str, kind: &ValueType) -> TensorSpec {
+    let (element, shape) = match kind {
+        ValueType::Tensor { ty, shape, .. } => {
+            let element = match ty {
+                TensorElementType::Float32 => Ok(ElementType::F32),
+                TensorElementType::Float16 => Ok(ElementType::F16),
+                other => Err(format!("{other:?}").to_lowercase()),
+            };
+            (element, shape.iter().map(|dim| usize::try_from(*dim).ok()).collect())
+        }
+        other => (Err(format!("{other:?}").to_lowercase()), Vec::new()),
+    };
+    TensorSpec { name: name.into(), element, shape }
+}
+
+/// Sorts the runtime's refusal of a model by its code.
+fn refused(error: &ort::Error) -> Error {
+    use ort::ErrorCode;
+    let kind = match error.code() {
+        ErrorCode::InvalidProtobuf | ErrorCode::InvalidGraph => ErrorKind::ModelInvalid,
+        ErrorCode::NotImplemented => ErrorKind::ModelUnsupported,
+        _ if error.message().contains("allocate") => ErrorKind::OutOfMemory,
+        ErrorCode::InvalidArgument | ErrorCode::GenericFailure => ErrorKind::ModelInvalid,
+        _ => ErrorKind::Runtime,
+    };
+    Error::new(kind, format!("ONNX Runtime refuses the model: {error}"))
+}
