@@ -50,6 +50,8 @@ pub mod error;
 pub mod file;
 pub mod geometry;
 pub mod onnx;
+#[cfg(feature = "raster")]
+pub mod raster;
 pub mod runtime;
 pub mod tensor;
 

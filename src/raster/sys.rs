@@ -1,0 +1,266 @@
+//! The few calls into GDAL that the `gdal` crate does not offer, each behind a safe function.
+//!
+//! Nothing in here is process-wide: error handlers are pushed on the calling thread's stack and popped again.
+#![allow(
+    unsafe_code,
+    reason = "GDAL's C interface: error handler stack, multi-band reads and writes, copies with progress"
+)]
+
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+
+use gdal::cpl::CslStringList;
+use gdal::raster::RasterBand;
+use gdal::{Dataset, Driver};
+use gdal_sys::{CPLErr, GDALDataType, GDALRWFlag};
+
+use super::messages::{Message, Severity};
+use crate::geometry::{Band, Window};
+use crate::tensor::{DataType, Sample};
+
+/// GDAL's messages kept for one call; a damaged file can produce one a block.
+const MAX_MESSAGES: usize = 32;
+
+/// A GDAL call that failed; what GDAL says about it is in the messages.
+#[derive(Debug)]
+pub(super) struct Failed(pub(super) &'static str);
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} failed", self.0)
+    }
+}
+
+/// While it lives, GDAL's messages of this thread come here and nowhere else (no handler of the host, no stderr).
+pub(super) struct Listener {
+    // Boxed: GDAL holds its address.
+    heard: Box<RefCell<Vec<Message>>>,
+    // The handler stack is the thread's.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Listener {
+    pub(super) fn new() -> Listener {
+        let heard = Box::new(RefCell::new(Vec::new()));
+        let address: *const RefCell<Vec<Message>> = &*heard;
+        // SAFETY: the handler has the signature GDAL wants, and the box outlives its place on the stack (see Drop).
+        unsafe {
+            gdal_sys::CPLErrorReset();
+            gdal_sys::CPLPushErrorHandlerEx(Some(hear), address.cast_mut().cast::<c_void>());
+        }
+        Listener { heard, not_send: PhantomData }
+    }
+
+    /// What was heard so far.
+    pub(super) fn take(&self) -> Vec<Message> {
+        self.heard.take()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.not_send;
+        // SAFETY: pops what `new` pushed on this very thread (the type is not Send); scopes nest, so it is on top.
+        unsafe { gdal_sys::CPLPopErrorHandler() }
+    }
+}
+
+unsafe extern "C" fn hear(class: CPLErr::Type, number: c_int, text: *const c_char) {
+    // SAFETY: called by GDAL only, inside an error report.
+    let user = unsafe { gdal_sys::CPLGetErrorHandlerUserData() };
+    if user.is_null() || text.is_null() {
+        return;
+    }
+    // SAFETY: `user` is the address given in `Listener::new`, alive while the handler is on the stack, and of this
+    // thread; shared access only.
+    let heard = unsafe { &*user.cast_const().cast::<RefCell<Vec<Message>>>() };
+    // SAFETY: GDAL passes a NUL-terminated string that lives for the call.
+    let text = unsafe { CStr::from_ptr(text) };
+    // A panic (of a log subscriber) must not cross into C.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        let severity = match class {
+            CPLErr::CE_None | CPLErr::CE_Debug => Severity::Debug,
+            CPLErr::CE_Warning => Severity::Warning,
+            _ => Severity::Failure,
+        };
+        let message = Message { severity, number, text: text.to_string_lossy().trim().to_owned() };
+        message.log();
+        if severity != Severity::Debug
+            && let Ok(mut heard) = heard.try_borrow_mut()
+            && heard.len() < MAX_MESSAGES
+        {
+            heard.push(message);
+        }
+    }));
+}
+
+/// GDAL's number for a sample type.
+pub(super) fn ordinal(data_type: DataType) -> GDALDataType::Type {
+    match data_type {
+        DataType::U8 => GDALDataType::GDT_Byte,
+        DataType::U16 => GDALDataType::GDT_UInt16,
+        DataType::I16 => GDALDataType::GDT_Int16,
+        DataType::U32 => GDALDataType::GDT_UInt32,
+        DataType::I32 => GDALDataType::GDT_Int32,
+        DataType::U64 => GDALDataType::GDT_UInt64,
+        DataType::I64 => GDALDataType::GDT_Int64,
+        DataType::F32 => GDALDataType::GDT_Float32,
+        DataType::F64 => GDALDataType::GDT_Float64,
+    }
+}
+
+/// The sample type of a band, or GDAL's name of a type that has none here (complex, signed byte, half).
+pub(super) fn data_type(band: &RasterBand<'_>) -> Result<DataType, String> {
+    // SAFETY: the band handle is valid while `band` borrows its dataset; the name is a static C string.
+    let (number, name) = unsafe {
+        let number = gdal_sys::GDALGetRasterDataType(band.c_rasterband());
+        (number, text(gdal_sys::GDALGetDataTypeName(number)))
+    };
+    use DataType::*;
+    [U8, U16, I16, U32, I32, U64, I64, F32, F64]
+        .into_iter()
+        .find(|&kind| ordinal(kind) == number)
+        .ok_or_else(|| name.unwrap_or_else(|| format!("number {number}")))
+}
+
+/// The name of a band's colour interpretation, `Alpha` for an alpha band. (The `gdal` crate panics on values that
+/// newer versions of GDAL have added.)
+pub(super) fn color_interpretation(band: &RasterBand<'_>) -> String {
+    // SAFETY: the band handle is valid while `band` borrows its dataset; the name is a static C string.
+    let name = unsafe {
+        let number = gdal_sys::GDALGetRasterColorInterpretation(band.c_rasterband());
+        text(gdal_sys::GDALGetColorInterpretationName(number))
+    };
+    name.unwrap_or_default()
+}
+
+/// Reads `bands` in `window` (which lies on the raster) into `buffer` as `[C, H, W]`.
+pub(super) fn read<T: Sample>(
+    dataset: &Dataset,
+    bands: &[Band],
+    window: Window,
+    buffer: &mut [T],
+) -> Result<(), Failed> {
+    transfer(dataset, GDALRWFlag::GF_Read, bands, window, buffer)
+}
+
+/// Writes `buffer`, `[C, H, W]`, to `bands` in `window` (which lies on the raster). GDAL may swap bytes in the buffer
+/// meanwhile, hence `&mut`.
+pub(super) fn write<T: Sample>(
+    dataset: &mut Dataset,
+    bands: &[Band],
+    window: Window,
+    buffer: &mut [T],
+) -> Result<(), Failed> {
+    transfer(dataset, GDALRWFlag::GF_Write, bands, window, buffer)
+}
+
+fn transfer<T: Sample>(
+    dataset: &Dataset,
+    direction: GDALRWFlag::Type,
+    bands: &[Band],
+    window: Window,
+    buffer: &mut [T],
+) -> Result<(), Failed> {
+    const TOO_LARGE: Failed = Failed("conversion of a window to GDAL's 32 bits");
+    let int = |value: u64| c_int::try_from(value).map_err(|_| TOO_LARGE);
+    let mut numbers = Vec::with_capacity(bands.len());
+    for band in bands {
+        numbers.push(int(u64::from(band.number()))?);
+    }
+    let x = int(u64::try_from(window.x).map_err(|_| TOO_LARGE)?)?;
+    let y = int(u64::try_from(window.y).map_err(|_| TOO_LARGE)?)?;
+    let (width, height) = (int(window.width as u64)?, int(window.height as u64)?);
+    let samples = window.width.checked_mul(window.height).and_then(|pixels| pixels.checked_mul(bands.len()));
+    if samples != Some(buffer.len()) {
+        return Err(Failed("match of buffer and window"));
+    }
+    // SAFETY: the handle is valid while `dataset` is borrowed, and a Dataset is used by one thread only; `buffer`
+    // holds exactly bands x height x width samples of the type named, and spacings of 0 mean densely packed; GDAL
+    // itself checks window and band numbers against the raster.
+    let result = unsafe {
+        gdal_sys::GDALDatasetRasterIOEx(
+            dataset.c_dataset(),
+            direction,
+            x,
+            y,
+            width,
+            height,
+            buffer.as_mut_ptr().cast::<c_void>(),
+            width,
+            height,
+            ordinal(T::DATA_TYPE),
+            int(numbers.len() as u64)?,
+            numbers.as_mut_ptr(),
+            0,
+            0,
+            0,
+            std::ptr::null_mut(),
+        )
+    };
+    if result == CPLErr::CE_None { Ok(()) } else { Err(Failed("GDALDatasetRasterIOEx")) }
+}
+
+/// Copies `source` to `path` with `driver`. `progress` gets the share done, 0 to 1, and stops the copy with `false`.
+pub(super) fn create_copy(
+    driver: &Driver,
+    path: &Path,
+    source: &Dataset,
+    options: &CslStringList,
+    progress: &mut dyn FnMut(f64) -> bool,
+) -> Result<Dataset, Failed> {
+    struct Reporter<'a> {
+        progress: &'a mut dyn FnMut(f64) -> bool,
+        panic: Option<Box<dyn std::any::Any + Send>>,
+    }
+
+    unsafe extern "C" fn report(done: f64, _: *const c_char, user: *mut c_void) -> c_int {
+        // SAFETY: `user` is the reporter below, alive for the whole copy; GDAL reports on the calling thread, one
+        // call at a time.
+        let reporter = unsafe { &mut *user.cast::<Reporter<'_>>() };
+        match catch_unwind(AssertUnwindSafe(|| (reporter.progress)(done))) {
+            Ok(go_on) => c_int::from(go_on),
+            Err(panic) => {
+                reporter.panic = Some(panic);
+                0
+            }
+        }
+    }
+
+    let name =
+        path.to_str().and_then(|path| CString::new(path).ok()).ok_or(Failed("conversion of a path"))?;
+    let mut reporter = Reporter { progress, panic: None };
+    // SAFETY: all handles are valid for the call; `options` is a NULL-terminated list; the reporter outlives the
+    // call, after which GDAL keeps neither its address nor the function's.
+    let copy = unsafe {
+        gdal_sys::GDALCreateCopy(
+            driver.c_driver(),
+            name.as_ptr(),
+            source.c_dataset(),
+            0,
+            options.as_ptr(),
+            Some(report),
+            (&raw mut reporter).cast::<c_void>(),
+        )
+    };
+    // SAFETY: a non-null handle is a new dataset that no one else owns.
+    let copy = (!copy.is_null()).then(|| unsafe { Dataset::from_c_dataset(copy) });
+    if let Some(panic) = reporter.panic.take() {
+        drop(copy);
+        resume_unwind(panic);
+    }
+    copy.ok_or(Failed("GDALCreateCopy"))
+}
+
+/// # Safety
+/// `pointer` is NULL or a NUL-terminated string that lives for the call.
+unsafe fn text(pointer: *const c_char) -> Option<String> {
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: as promised by the caller.
+    Some(unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
+}
