@@ -54,6 +54,7 @@ pub mod onnx;
 pub mod raster;
 pub mod runtime;
 pub mod tensor;
+pub mod tiling;
 
 pub use error::{Error, ErrorKind, Result};
 pub use tensor::DataType;
