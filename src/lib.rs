@@ -49,7 +49,9 @@
 pub mod error;
 pub mod file;
 pub mod geometry;
+pub mod metrics;
 pub mod onnx;
+pub mod picture;
 #[cfg(feature = "raster")]
 pub mod raster;
 pub mod runtime;
