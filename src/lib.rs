@@ -50,6 +50,7 @@ pub mod error;
 pub mod file;
 pub mod geometry;
 pub mod metrics;
+pub mod model;
 pub mod onnx;
 pub mod picture;
 #[cfg(feature = "raster")]

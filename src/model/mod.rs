@@ -1,0 +1,166 @@
+//! An opened model: its file, its graph's facts, its contract with rasters, and sessions on demand.
+//!
+//! A [`Model`] is immutable and may be shared by threads. Sessions are made when they are first needed and kept for
+//! the next job with the same provider and threads; each job at work has a session of its own.
+
+mod contract;
+mod description;
+mod metadata;
+mod normalisation;
+mod pool;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prost::Message as _;
+
+pub use contract::Contract;
+pub use description::describe;
+pub use normalisation::Normalisation;
+pub use pool::PooledSession;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::onnx::{Document, Facts, Limits};
+use crate::runtime::{Runtime, Session, SessionOptions};
+
+/// How to open a model.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ModelOptions {
+    /// The output to take; `None`: the first.
+    pub output: Option<String>,
+    /// What an untrusted model file may ask for.
+    pub limits: Limits,
+}
+
+impl ModelOptions {
+    /// Takes the output of this name.
+    #[must_use]
+    pub fn output(mut self, name: impl Into<String>) -> Self {
+        self.output = Some(name.into());
+        self
+    }
+
+    /// Sets what the file may ask for.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
+
+/// An opened model. May be shared by threads.
+#[derive(Debug)]
+pub struct Model {
+    runtime: Runtime,
+    document: Document,
+    facts: Facts,
+    contract: Contract,
+    path: Option<PathBuf>,
+    pool: Arc<pool::Pool>,
+}
+
+impl Model {
+    /// Reads and checks the model file at `path`.
+    ///
+    /// # Errors
+    /// As [`Document::open`]; [`ErrorKind::ModelUnsupported`] where the model cannot score rasters (see [`Contract`]).
+    pub fn open(runtime: &Runtime, path: impl AsRef<Path>, options: &ModelOptions) -> Result<Model> {
+        let path = path.as_ref();
+        let document = Document::open(path, &options.limits)?;
+        Model::new(runtime, document, options, Some(path)).map_err(|error| error.at_path(path))
+    }
+
+    /// Checks a model that is in memory already. It cannot have weights in other files.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn from_bytes(runtime: &Runtime, bytes: Vec<u8>, options: &ModelOptions) -> Result<Model> {
+        Model::new(runtime, Document::from_bytes(bytes, &options.limits)?, options, None)
+    }
+
+    fn new(
+        runtime: &Runtime,
+        document: Document,
+        options: &ModelOptions,
+        path: Option<&Path>,
+    ) -> Result<Model> {
+        let facts = Facts::of(&document);
+        let contract = Contract::of(&document, &facts, options.output.as_deref())?;
+        Ok(Model {
+            runtime: runtime.clone(),
+            document,
+            facts,
+            contract,
+            path: path.map(Into::into),
+            pool: Arc::default(),
+        })
+    }
+
+    /// The runtime it runs on.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The file it came from; `None` for a model from bytes.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The file as a graph.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// What the file says about itself.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What it takes and gives.
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    /// A session for these options: an idle one, or a new one. It goes back when it is dropped.
+    ///
+    /// # Errors
+    /// As [`Session::new`]; errors of weights in other files.
+    pub fn session(&self, options: &SessionOptions) -> Result<PooledSession> {
+        let session = match self.pool.take(options) {
+            Some(session) => session,
+            None => self.new_session(options).map_err(|error| match &self.path {
+                Some(path) => error.at_path(path),
+                None => error,
+            })?,
+        };
+        Ok(PooledSession::new(session, options.clone(), &self.pool))
+    }
+
+    fn new_session(&self, options: &SessionOptions) -> Result<Session> {
+        if self.facts.external_data {
+            return Session::new(&self.runtime, &self.embedded()?, options);
+        }
+        Session::new(&self.runtime, self.document.bytes(), options)
+    }
+
+    /// The model with the weights of other files inside. The runtime is given bytes only, so that nothing is opened
+    /// that the guard has not seen.
+    fn embedded(&self) -> Result<Vec<u8>> {
+        let mut model = self.document.model().clone();
+        let graph = model.graph.as_mut().ok_or_else(|| Error::internal("a document without graph"))?;
+        for tensor in graph.initializer.iter_mut().filter(|tensor| tensor.is_external()) {
+            tensor.raw_data = Some(self.document.resolve_external(tensor)?);
+            tensor.external_data.clear();
+            tensor.data_location = 0;
+        }
+        // Protobuf's own limit.
+        if model.encoded_len() >= i32::MAX as usize {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("model and weights have {} bytes: expected less than 2 GiB", model.encoded_len()),
+            ));
+        }
+        Ok(model.encode_to_vec())
+    }
+}
