@@ -56,6 +56,7 @@ pub mod picture;
 #[cfg(feature = "raster")]
 pub mod raster;
 pub mod runtime;
+pub mod segment;
 pub mod tensor;
 pub mod tiling;
 

@@ -1,0 +1,505 @@
+//! The job: read → normalise → batch → run → blend or crop → decide → write.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use ndarray::{Array2, Array4};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::geometry::{Padding, Size, Window};
+use crate::metrics::{Stopwatch, peak_rss_mib};
+use crate::model::{Model, Normalisation};
+use crate::runtime::{CancelToken, OutputData, ProviderKind, Session, SessionOptions};
+use crate::segment::canvas::{Canvas, Output, Pending, kept_part};
+use crate::segment::options::{Activation, LARGEST_BATCH, LARGEST_TILE, Product, SegmentOptions};
+use crate::segment::placement::Placement;
+use crate::segment::product::Encoding;
+use crate::segment::report::Report;
+use crate::segment::stream::{Block, Layout, Sink, Source};
+use crate::tensor::DataType;
+use crate::tiling::{Blend, Plan, Tile};
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Tiles done.
+    pub done: u64,
+    /// Tiles of the job.
+    pub total: u64,
+    /// Time since the job began.
+    pub elapsed: Duration,
+}
+
+/// Told after every batch; `Break` cancels the job.
+pub(super) type OnProgress<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + Send + 'a;
+
+/// What a job needs beside source and sink.
+pub(super) struct Job<'a, 'p> {
+    pub(super) model: &'a Model,
+    pub(super) options: &'a SegmentOptions,
+    pub(super) normalisation: Normalisation,
+    /// Bands read.
+    pub(super) channels: usize,
+    pub(super) cancel: &'a CancelToken,
+    pub(super) progress: Option<&'a mut OnProgress<'p>>,
+}
+
+/// All that is settled before the first tile.
+struct Setup {
+    tile: Size,
+    overlap: (usize, usize),
+    batch: usize,
+    /// Whether runs must always have `batch` tiles.
+    fixed_batch: bool,
+    placement: Placement,
+    plan: Plan,
+    encoding: Encoding,
+}
+
+/// Tile side of models of free size.
+const DEFAULT_TILE: usize = 512;
+
+/// Most samples of a batch, in or out: 2 GiB of `f32`. A few bytes of a hostile model can ask for any size.
+const MOST_SAMPLES: usize = 1 << 29;
+/// Most channels of an output: what a GeoTIFF has bands for.
+const MOST_CHANNELS: usize = 65_535;
+
+/// Tiles without data that may wait for a batch to fill up.
+const MOST_SKIPPED: usize = 64;
+
+/// What was measured on the way.
+#[derive(Default)]
+struct Measures {
+    read: Stopwatch,
+    model: Stopwatch,
+    skipped: u64,
+    batches: u64,
+    /// Whether an output left 0 to 1, as raw scores do and probabilities do not.
+    beyond_unit: bool,
+}
+
+impl Job<'_, '_> {
+    /// Runs the job and fills in what of the report it knows; the caller adds files and total time.
+    pub(super) fn run(mut self, source: &mut dyn Source, sink: &mut dyn Sink) -> Result<Report> {
+        let start = Instant::now();
+        self.cancel.check()?;
+        let contract = self.model.contract();
+        contract.check_channels(self.channels)?;
+        self.normalisation.check_bands(self.channels)?;
+        self.check_padding(source.data_type())?;
+        let tile = self.tile_size()?;
+        let session_options = SessionOptions {
+            provider: self.options.provider.clone(),
+            threads: self.threads(),
+            ..Default::default()
+        };
+        let mut session = self.model.session(&session_options)?;
+        session.cancel_with(self.cancel)?;
+
+        let setup = self.set_up(&mut session, source.size(), tile)?;
+        sink.begin(&Layout {
+            size: setup.plan.raster(),
+            bands: setup.encoding.bands(),
+            data_type: setup.encoding.data_type,
+            nodata: setup.encoding.nodata,
+            scale: (setup.placement.output_step, setup.placement.input_step),
+            unit: setup.encoding.unit(),
+            classes: (setup.encoding.bands() == 1 && setup.encoding.product == Product::Classes)
+                .then(|| setup.encoding.classes()),
+            channels: setup.encoding.channels,
+        })?;
+        let mut output = Output::new(sink, &setup.encoding);
+        let measures = self.tiles(&mut session, &setup, source, &mut output, start)?;
+        Ok(self.report(&setup, source, &measures, &output, start.elapsed()))
+    }
+
+    /// Refuses a padding value that the raster's samples cannot have, rather than padding with another one.
+    fn check_padding(&self, data_type: DataType) -> Result<()> {
+        let Padding::Constant(value) = self.options.padding else { return Ok(()) };
+        let fits = |low: f64, high: f64| value.fract() == 0.0 && (low..=high).contains(&value);
+        let fits = match data_type {
+            DataType::U8 => fits(0.0, f64::from(u8::MAX)),
+            DataType::U16 => fits(0.0, f64::from(u16::MAX)),
+            DataType::I16 => fits(f64::from(i16::MIN), f64::from(i16::MAX)),
+            DataType::U32 => fits(0.0, f64::from(u32::MAX)),
+            DataType::I32 => fits(f64::from(i32::MIN), f64::from(i32::MAX)),
+            DataType::U64 => fits(0.0, u64::MAX as f64),
+            DataType::I64 => fits(i64::MIN as f64, i64::MAX as f64),
+            DataType::F32 | DataType::F64 => true,
+        };
+        if fits {
+            Ok(())
+        } else {
+            Err(Error::invalid(format!("padding value {value} is no {data_type} value")))
+        }
+    }
+
+    /// Refuses batches that only a hostile or mistaken model asks for.
+    fn check_batch(&self, tiles: usize, channels: usize, size: Size) -> Result<()> {
+        let samples = [tiles, channels, size.width, size.height]
+            .into_iter()
+            .try_fold(1usize, |product, factor| product.checked_mul(factor))
+            .filter(|samples| *samples <= MOST_SAMPLES);
+        if samples.is_none() || channels > MOST_CHANNELS {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!(
+                    "a batch of {tiles} tiles of {channels} x {size} samples: expected at most {MOST_SAMPLES} samples and {MOST_CHANNELS} channels"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn threads(&self) -> usize {
+        match self.options.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
+    /// The tile: the model's own, or asked for, or a default.
+    fn tile_size(&self) -> Result<Size> {
+        let (height, width) = self.model.contract().tile();
+        let side = |fixed: Option<usize>, asked: Option<usize>, name: &str| match (fixed, asked) {
+            (Some(fixed), Some(asked)) if fixed != asked => Err(Error::new(
+                ErrorKind::Mismatch,
+                format!(
+                    "the model's input has a fixed {name} of {fixed} pixels, a tile of {asked} was asked for"
+                ),
+            )),
+            (Some(fixed), _) if fixed > LARGEST_TILE || fixed == 0 => Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!(
+                    "the model's input has a fixed {name} of {fixed} pixels: expected 1 to {LARGEST_TILE}"
+                ),
+            )),
+            (Some(fixed), _) => Ok(fixed),
+            (None, Some(asked)) => Ok(asked),
+            (None, None) => Ok(self.model.contract().suggested_tile().unwrap_or(DEFAULT_TILE)),
+        };
+        Ok(Size::new(
+            side(width, self.options.tile.map(|tile| tile.width), "width")?,
+            side(height, self.options.tile.map(|tile| tile.height), "height")?,
+        ))
+    }
+
+    /// Smaller tiles to try where the raster is smaller than `tile` and the model's size is free: the raster's own
+    /// size, so that the network's zero padding falls on the raster's edge; else, since most networks halve their
+    /// input up to five times, the next multiple of 32.
+    fn shrunk_tiles(&self, raster: Size, tile: Size) -> Vec<Size> {
+        let (height, width) = self.model.contract().tile();
+        let shrink = |fixed: Option<usize>, tile: usize, raster: usize| match fixed {
+            Some(_) => tile,
+            None => tile.min(raster),
+        };
+        let own =
+            Size::new(shrink(width, tile.width, raster.width), shrink(height, tile.height, raster.height));
+        let even = Size::new(
+            shrink(width, tile.width, raster.width.next_multiple_of(32)),
+            shrink(height, tile.height, raster.height.next_multiple_of(32)),
+        );
+        let mut tiles = vec![own, even];
+        tiles.dedup();
+        tiles.retain(|shrunk| *shrunk != tile);
+        tiles
+    }
+
+    fn set_up(&self, session: &mut Session, raster: Size, tile: Size) -> Result<Setup> {
+        let contract = self.model.contract();
+        let batch = match (contract.batch(), self.options.batch) {
+            (Some(fixed), Some(asked)) if fixed != asked => {
+                return Err(Error::new(
+                    ErrorKind::Mismatch,
+                    format!("the model has a fixed batch of {fixed}, {asked} was asked for"),
+                ));
+            }
+            (Some(fixed), _) => fixed,
+            (None, Some(asked)) => asked,
+            (None, None) if self.options.provider.kind() == ProviderKind::Cpu => 1,
+            (None, None) => 4,
+        };
+        if batch > LARGEST_BATCH {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("the model has a fixed batch of {batch}: expected 1 to {LARGEST_BATCH}"),
+            ));
+        }
+        self.check_batch(batch, self.channels, tile)?;
+        let overlap = (self.options.overlap.pixels(tile.width)?, self.options.overlap.pixels(tile.height)?);
+        let tiles = if contract.batch().is_some() { batch } else { 1 };
+        let fits = self.shrunk_tiles(raster, tile).into_iter().find_map(|shrunk| {
+            let (channels, placement) = self.observe(session, shrunk, tiles).ok()?;
+            (placement == Placement::SAME).then_some((shrunk, channels))
+        });
+        self.cancel.check()?;
+        let (tile, channels, placement) = match fits {
+            Some((shrunk, channels)) => (shrunk, channels, Placement::SAME),
+            None => {
+                let (channels, placement) = self.observe(session, tile, tiles)?;
+                (tile, channels, placement)
+            }
+        };
+        let overlap = (overlap.0.min(tile.width - 1), overlap.1.min(tile.height - 1));
+        self.check_batch(batch, channels, placement.output_size(tile)?)?;
+        let encoding = Encoding::settle(self.options, channels, contract.has_activation())?;
+
+        // The plan lies on the map's grid; steps are whole pixels of the raster.
+        let map_tile = placement.output_size(tile)?;
+        // Rounded up: at least the overlap that was asked for.
+        let on_map = |pixels: usize| (pixels * placement.output_step).div_ceil(placement.input_step);
+        let plan = Plan::new(
+            placement.map_size(raster),
+            map_tile,
+            (on_map(overlap.0).min(map_tile.width - 1), on_map(overlap.1).min(map_tile.height - 1)),
+            placement.output_step,
+        )?;
+        // Steps are whole multiples of the scale, so the tiles may share more than was asked for.
+        let on_raster = |pixels: usize| pixels * placement.input_step / placement.output_step;
+        let overlap = (on_raster(plan.x().overlap()), on_raster(plan.y().overlap()));
+        Ok(Setup { tile, overlap, batch, fixed_batch: contract.batch().is_some(), placement, plan, encoding })
+    }
+
+    /// Output channels and placement: as the model declares them, or by running it on zeros.
+    fn observe(&self, session: &mut Session, tile: Size, batch: usize) -> Result<(usize, Placement)> {
+        if let Some((channels, map)) = self.model.contract().declared_output() {
+            self.check_batch(batch, channels, map)?;
+            return Ok((channels, Placement::observe(tile, map, None)?));
+        }
+        let mut probe = |tile: Size| {
+            let shape = [batch, self.channels, tile.height, tile.width];
+            self.check_batch(batch, self.channels, tile)?;
+            let zeros = reserve(shape.iter().product(), "a tile")?;
+            session.run(&zeros, shape, self.model.contract().output(), |shape, _| output_shape(shape, batch))
+        };
+        let (channels, map) = probe(tile)?;
+        let (fixed_height, fixed_width) = self.model.contract().tile();
+        let second = if map != tile && fixed_height.is_none() && fixed_width.is_none() {
+            let larger = Size::new(tile.width + 64, tile.height + 64);
+            // Not every network takes every size; then the first observation has to do.
+            probe(larger).ok().map(|(_, map)| (larger, map))
+        } else {
+            None
+        };
+        Ok((channels, Placement::observe(tile, map, second)?))
+    }
+
+    fn tiles(
+        &mut self,
+        session: &mut Session,
+        setup: &Setup,
+        source: &mut dyn Source,
+        output: &mut Output<'_>,
+        start: Instant,
+    ) -> Result<Measures> {
+        let mut measures = Measures::default();
+        let mut canvas = Canvas::new(&setup.plan, &setup.encoding, self.options.blend)?;
+        let tile_len = self.channels * setup.tile.width * setup.tile.height;
+        let mut input = reserve(setup.batch * tile_len, "a batch of tiles")?;
+        let mut pending: Vec<Pending> = Vec::new();
+        let mut filled = 0;
+        let total = setup.plan.len();
+
+        for tile in setup.plan.tiles() {
+            self.cancel.check()?;
+            let place = |error: Error| error.at_tile(tile.number);
+            let window = setup.placement.input_window(tile.window);
+            let block = measures.read.time(|| source.read(window)).map_err(place)?;
+            let valid = map_validity(setup, &tile, window, &block, source.size());
+            let wanted = if self.options.blend == Blend::Crop {
+                valid.as_ref().is_none_or(|valid| kept_part(&tile, valid.view()).iter().any(|valid| *valid))
+            } else {
+                valid.as_ref().is_none_or(|valid| valid.iter().any(|valid| *valid))
+            };
+            let slot = if wanted {
+                let into = &mut input[filled * tile_len..(filled + 1) * tile_len];
+                self.normalisation.apply(&block.samples.view(), source.nodata(), into).map_err(place)?;
+                filled += 1;
+                Some(filled - 1)
+            } else {
+                measures.skipped += 1;
+                None
+            };
+            pending.push(Pending { tile, valid, slot });
+
+            // A long stretch of skipped tiles must not pile up behind a batch that is not full.
+            let last = tile.number + 1 == total;
+            if filled == setup.batch || last || filled == 0 || pending.len() >= setup.batch + MOST_SKIPPED {
+                if filled > 0 {
+                    let runs = if setup.fixed_batch { setup.batch } else { filled };
+                    input[filled * tile_len..].fill(0.0);
+                    let mut values = self
+                        .run_batch(session, setup, &input[..runs * tile_len], runs, &mut measures.model)
+                        .map_err(place)?;
+                    // Ends at the first value of a network that gives raw scores.
+                    measures.beyond_unit |= values.iter().any(|value| !(0.0..=1.0).contains(value));
+                    canvas.place(&setup.plan, &mut pending, Some(&mut values), output).map_err(place)?;
+                    measures.batches += 1;
+                    filled = 0;
+                } else {
+                    canvas.place(&setup.plan, &mut pending, None, output).map_err(place)?;
+                }
+                if let Some(progress) = &mut self.progress {
+                    let now = Progress { done: tile.number + 1, total, elapsed: start.elapsed() };
+                    if progress(&now).is_break() {
+                        return Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller"));
+                    }
+                }
+            }
+        }
+        Ok(measures)
+    }
+
+    fn run_batch(
+        &self,
+        session: &mut Session,
+        setup: &Setup,
+        input: &[f32],
+        tiles: usize,
+        clock: &mut Stopwatch,
+    ) -> Result<Array4<f32>> {
+        let shape = [tiles, self.channels, setup.tile.height, setup.tile.width];
+        let map = setup.plan.tile_size();
+        let expected = [tiles, setup.encoding.channels, map.height, map.width];
+        let output = self.model.contract().output();
+        let run_start = Instant::now();
+        let mut run_time = Duration::ZERO;
+        let values = session.run(input, shape, output, |shape, data| {
+            run_time = run_start.elapsed();
+            let (channels, size) = output_shape(shape, tiles)?;
+            if channels != expected[1] || size != map {
+                return Err(Error::new(
+                    ErrorKind::ModelUnsupported,
+                    format!("the model's output {shape:?} is not the {expected:?} seen or declared before"),
+                )
+                .at_tensor(output));
+            }
+            let values = match data {
+                OutputData::F32(values) => values.to_vec(),
+                OutputData::F16(values) => values.iter().map(|value| value.to_f32()).collect(),
+            };
+            Array4::from_shape_vec(expected, values)
+                .map_err(|error| Error::internal("output shape").caused_by(error))
+        })?;
+        clock.add(run_time);
+        Ok(values)
+    }
+
+    fn report(
+        &self,
+        setup: &Setup,
+        source: &dyn Source,
+        measures: &Measures,
+        output: &Output<'_>,
+        wall: Duration,
+    ) -> Report {
+        let raster = source.size();
+        let map = setup.plan.raster();
+        Report {
+            glebe: env!("CARGO_PKG_VERSION").into(),
+            onnxruntime: self.model.runtime().version().into(),
+            model: self.model.path().map(Into::into),
+            input: None,
+            output: None,
+            width: raster.width,
+            height: raster.height,
+            pixels: raster.pixels(),
+            map_size: [map.width, map.height],
+            bands: Vec::new(),
+            scale: self.normalisation.scale().to_vec(),
+            mean: self.normalisation.mean().to_vec(),
+            std: self.normalisation.std().to_vec(),
+            tiles: setup.plan.len(),
+            tiles_skipped: measures.skipped,
+            batches: measures.batches,
+            batch: setup.batch,
+            tile: setup.tile.width,
+            tile_height: setup.tile.height,
+            overlap: setup.overlap.0,
+            overlap_height: setup.overlap.1,
+            blend: self.options.blend.to_string(),
+            padding: self.options.padding.to_string(),
+            product: setup.encoding.product.to_string(),
+            activation: setup.encoding.activation.to_string(),
+            classes: setup.encoding.classes(),
+            class_pixels: output.class_pixels().map(<[u64]>::to_vec),
+            nodata_pixels: output.nodata_pixels(),
+            data_type: setup.encoding.data_type.to_string(),
+            nodata: setup.encoding.nodata,
+            provider: self.options.provider.to_string(),
+            threads: self.threads(),
+            wall_s: wall.as_secs_f64(),
+            model_s: measures.model.seconds(),
+            read_s: measures.read.seconds(),
+            write_s: output.seconds(),
+            mpx_per_s: raster.pixels() as f64 / 1e6 / wall.as_secs_f64().max(1e-9),
+            peak_rss_mib: peak_rss_mib(),
+            notes: self.notes(source, setup, measures),
+        }
+    }
+
+    /// What the user should know about the result.
+    fn notes(&self, source: &dyn Source, setup: &Setup, measures: &Measures) -> Vec<String> {
+        let mut notes = Vec::new();
+        let activated = self.options.activation == Activation::Auto
+            && setup.encoding.activation != Activation::None
+            && setup.encoding.product != Product::Logits;
+        if activated && measures.batches > 0 && !measures.beyond_unit {
+            notes.push(format!(
+                "all outputs lie in 0 to 1 and a {} was applied: if the model gives probabilities already, ask for activation none",
+                setup.encoding.activation
+            ));
+        }
+        if self.normalisation.is_identity() && source.data_type().is_integer() {
+            notes.push(format!(
+                "the model was fed raw {} values: if it was trained on scaled ones, give scale, mean and std",
+                source.data_type()
+            ));
+        }
+        notes
+    }
+}
+
+/// Channels and size of an output `[N, C, H, W]` or `[N, H, W]` for `batch` tiles.
+fn output_shape(shape: &[usize], batch: usize) -> Result<(usize, Size)> {
+    match *shape {
+        [n, c, h, w] if n == batch && c > 0 => Ok((c, Size::new(w, h))),
+        [n, h, w] if n == batch => Ok((1, Size::new(w, h))),
+        _ => Err(Error::new(
+            ErrorKind::ModelUnsupported,
+            format!("expected an output [N, C, H, W] or [N, H, W] with N = {batch}, got {shape:?}"),
+        )),
+    }
+}
+
+/// The validity of the part of a tile that lies on the map, on the map's grid.
+fn map_validity(
+    setup: &Setup,
+    tile: &Tile,
+    window: Window,
+    block: &Block,
+    raster: Size,
+) -> Option<Array2<bool>> {
+    let valid = block.valid.as_ref()?;
+    let (rows, columns) = (setup.plan.y().covered(tile.row), setup.plan.x().covered(tile.column));
+    // The centre of the last map pixel may lie past the raster's edge where the scale does not divide its size.
+    let inside = |at: usize, start: i64, extent: usize| {
+        (setup.placement.source_of(at).min(extent - 1) as i64 - start) as usize
+    };
+    Some(Array2::from_shape_fn((rows.len(), columns.len()), |(i, j)| {
+        valid[[
+            inside(rows.start + i, window.y, raster.height),
+            inside(columns.start + j, window.x, raster.width),
+        ]]
+    }))
+}
+
+fn reserve(length: usize, what: &str) -> Result<Vec<f32>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(length).map_err(|_| {
+        Error::new(ErrorKind::OutOfMemory, format!("not enough memory for {what}: {length} values"))
+    })?;
+    values.resize(length, 0.0);
+    Ok(values)
+}

@@ -1,0 +1,33 @@
+//! Scoring: a model over a raster of any size, tile by tile.
+//!
+//! A [`Segmenter`] takes a [`Model`](crate::model::Model) and [`SegmentOptions`] and scores files
+//! (`Segmenter::file`, with the feature `raster`) or arrays in memory ([`Segmenter::array`]). Both go through the same job:
+//! read → normalise → batch → run → crop or blend → decide → write.
+//!
+//! **Which pixels are valid.** A pixel is written as nodata where the input has none: by its mask band, its alpha
+//! band, its nodata values, or samples that are not finite. Tiles without a valid pixel are not run.
+//!
+//! **Sizes.** A raster smaller than a tile is padded on the right and below ([`Padding`](crate::geometry::Padding)).
+//! Outputs smaller than the input by an even margin are placed in its centre, and the raster is padded by the
+//! margin; outputs at another scale give a map of that resolution, georeferenced accordingly.
+
+mod array;
+mod canvas;
+#[cfg(feature = "raster")]
+mod file;
+mod job;
+mod options;
+mod placement;
+mod product;
+mod report;
+mod segmenter;
+mod stream;
+
+pub use array::Prediction;
+#[cfg(feature = "raster")]
+pub use file::FileOptions;
+pub use job::Progress;
+pub use options::{Activation, Product, SegmentOptions};
+pub use placement::Placement;
+pub use report::Report;
+pub use segmenter::Segmenter;

@@ -1,0 +1,116 @@
+//! What a job did, and how fast.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// What a job did, and how fast. `--report FILE.json` writes it as JSON with these names.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// glebe's version.
+    pub glebe: String,
+    /// ONNX Runtime's version.
+    pub onnxruntime: String,
+    /// The model file, where it came from one.
+    pub model: Option<PathBuf>,
+    /// The raster file, where there was one.
+    pub input: Option<PathBuf>,
+    /// The file written, where there was one.
+    pub output: Option<PathBuf>,
+    /// The raster's width in pixels.
+    pub width: usize,
+    /// The raster's height in pixels.
+    pub height: usize,
+    /// Pixels of the raster.
+    pub pixels: u64,
+    /// The map's width and height in pixels; other than the raster's for models of another output scale.
+    pub map_size: [usize; 2],
+    /// Bands read, from 1; empty for arrays.
+    pub bands: Vec<u32>,
+    /// `(x / scale − mean) / std`: divisors used.
+    pub scale: Vec<f64>,
+    /// Means used.
+    pub mean: Vec<f64>,
+    /// Standard deviations used.
+    pub std: Vec<f64>,
+    /// Tiles in the plan.
+    pub tiles: u64,
+    /// Tiles among them that hold no valid pixel and were not run.
+    pub tiles_skipped: u64,
+    /// Runs of the model.
+    pub batches: u64,
+    /// Tiles a run.
+    pub batch: usize,
+    /// Tile side in pixels of the model's input; the width where `tile_height` differs.
+    pub tile: usize,
+    /// Tile height in pixels of the model's input.
+    pub tile_height: usize,
+    /// What neighbouring tiles share along x, in pixels of the model's input.
+    pub overlap: usize,
+    /// The same along y.
+    pub overlap_height: usize,
+    /// How overlapping tiles became one map.
+    pub blend: String,
+    /// What the model saw past the raster's edge.
+    pub padding: String,
+    /// What was written: `classes`, `probabilities`, `logits`.
+    pub product: String,
+    /// How the output became probabilities.
+    pub activation: String,
+    /// Number of classes.
+    pub classes: usize,
+    /// Pixels of each class; `null` where no classes are written.
+    pub class_pixels: Option<Vec<u64>>,
+    /// Pixels written as nodata; `null` where no classes are written.
+    pub nodata_pixels: Option<u64>,
+    /// Sample type written.
+    pub data_type: String,
+    /// What invalid pixels got; `null` stands for NaN.
+    pub nodata: f64,
+    /// Where the model ran.
+    pub provider: String,
+    /// Threads of the model.
+    pub threads: usize,
+    /// Seconds from the start of the job to the finished output.
+    pub wall_s: f64,
+    /// Seconds in the model's runs.
+    pub model_s: f64,
+    /// Seconds reading.
+    pub read_s: f64,
+    /// Seconds writing, closing and checking.
+    pub write_s: f64,
+    /// Raster megapixels a second of `wall_s`.
+    pub mpx_per_s: f64,
+    /// Largest resident set of the process so far, in MiB; `null` where the system does not tell.
+    pub peak_rss_mib: Option<f64>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Shares of the classes among the valid pixels, in per cent, and of the invalid pixels among all; `None` where
+    /// no classes are written.
+    pub fn class_shares(&self) -> Option<String> {
+        let classes = self.class_pixels.as_ref()?;
+        let valid: u64 = classes.iter().sum();
+        let invalid = self.nodata_pixels.unwrap_or(0);
+        let percent = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+        let mut shares: Vec<String> = classes
+            .iter()
+            .enumerate()
+            .filter(|(_, pixels)| **pixels > 0)
+            .map(|(class, pixels)| format!("{class}: {:.1} %", percent(*pixels, valid)))
+            .collect();
+        if invalid > 0 {
+            shares.push(format!("nodata: {:.1} % of all", percent(invalid, valid + invalid)));
+        }
+        Some(shares.join(", "))
+    }
+
+    /// The report as a JSON object with line breaks.
+    pub fn to_json(&self) -> String {
+        // Plain numbers, strings and lists: serialising cannot fail, and NaN becomes null.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}

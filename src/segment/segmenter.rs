@@ -1,0 +1,91 @@
+//! The door to scoring.
+
+use std::ops::ControlFlow;
+
+use crate::error::Result;
+use crate::model::{Model, Normalisation};
+use crate::runtime::CancelToken;
+use crate::segment::job::{Job, OnProgress, Progress};
+use crate::segment::options::SegmentOptions;
+use crate::segment::report::Report;
+use crate::segment::stream::{Sink, Source};
+
+/// Scores rasters and arrays with one model and one set of options.
+///
+/// May be used for many jobs, one at a time; several segmenters may share a model from several threads.
+pub struct Segmenter<'a> {
+    pub(super) model: &'a Model,
+    pub(super) options: SegmentOptions,
+    cancel: CancelToken,
+    progress: Option<Box<OnProgress<'a>>>,
+}
+
+impl std::fmt::Debug for Segmenter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segmenter").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Segmenter<'a> {
+    /// A segmenter for `model`.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): an option that is wrong in itself.
+    pub fn new(model: &'a Model, options: SegmentOptions) -> Result<Segmenter<'a>> {
+        options.check()?;
+        let segmenter = Segmenter { model, options, cancel: CancelToken::new(), progress: None };
+        segmenter.normalisation()?;
+        Ok(segmenter)
+    }
+
+    /// Lets `token` stop the jobs of this segmenter, also in the middle of a run of the model.
+    #[must_use]
+    pub fn cancel_with(mut self, token: &CancelToken) -> Self {
+        self.cancel = token.clone();
+        self
+    }
+
+    /// Calls `told` after every batch, on the thread that runs the job; `Break` cancels it.
+    #[must_use]
+    pub fn on_progress(mut self, told: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.progress = Some(Box::new(told));
+        self
+    }
+
+    /// `(x / scale − mean) / std` as the options say, else the model's metadata, else samples as they are.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): values that are not finite, a scale or std of 0.
+    pub fn normalisation(&self) -> Result<Normalisation> {
+        let own = self.model.contract().normalisation();
+        let pick = |asked: &Option<Vec<f64>>, own: &[f64]| asked.clone().unwrap_or_else(|| own.to_vec());
+        Normalisation::new(
+            pick(&self.options.scale, own.scale()),
+            pick(&self.options.mean, own.mean()),
+            pick(&self.options.std, own.std()),
+        )
+    }
+
+    #[cfg(feature = "raster")]
+    pub(super) fn cancel_token(&self) -> &CancelToken {
+        &self.cancel
+    }
+
+    pub(super) fn run(
+        &mut self,
+        channels: usize,
+        source: &mut dyn Source,
+        sink: &mut dyn Sink,
+    ) -> Result<Report> {
+        let normalisation = self.normalisation()?;
+        Job {
+            model: self.model,
+            options: &self.options,
+            normalisation,
+            channels,
+            cancel: &self.cancel,
+            progress: self.progress.as_deref_mut(),
+        }
+        .run(source, sink)
+    }
+}
