@@ -1,0 +1,148 @@
+//! `glebe inspect`: what a file is and what it needs.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use glebe::model::{Contract, describe};
+use glebe::onnx::{Dim, Document, Facts, Limits, Port};
+use glebe::raster::{Mask, OpenOptions, Raster, RasterInfo};
+use glebe::{Error, Result};
+use serde_json::json;
+
+use crate::args::InspectArguments;
+use crate::table::Table;
+
+pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
+    let path = &arguments.file;
+    if looks_like_raster(path)? {
+        let open =
+            arguments.drivers.iter().fold(OpenOptions::default(), |open, driver| open.with_driver(driver));
+        let raster = Raster::open(path, &open)?;
+        return raster_facts(raster.info(), arguments.json);
+    }
+    let document = Document::open(path, &Limits::default())?;
+    model_facts(path, &document, arguments.json)
+}
+
+/// By the extension, and without a telling one by the first bytes.
+fn looks_like_raster(path: &Path) -> Result<bool> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    match extension.as_deref() {
+        Some("onnx") => return Ok(false),
+        Some("tif" | "tiff" | "png" | "jpg" | "jpeg" | "jp2" | "vrt") => return Ok(true),
+        _ => {}
+    }
+    if path.is_dir() {
+        return Err(Error::invalid("is a folder: expected a model or raster file").at_path(path));
+    }
+    let mut file = std::fs::File::open(path).map_err(|error| Error::io("open", path, error))?;
+    let mut head = [0u8; 4];
+    let length = file.read(&mut head).map_err(|error| Error::io("read", path, error))?;
+    let head = &head[..length];
+    Ok([&b"II"[..], b"MM", b"\x89PNG", b"\xff\xd8"].iter().any(|magic| head.starts_with(magic)))
+}
+
+fn model_facts(path: &Path, document: &Document, as_json: bool) -> Result<()> {
+    let facts = Facts::of(document);
+    // Whether it can score rasters is a fact about a model, not a fault of the file.
+    let contract = Contract::of(document, &facts, None);
+    if as_json {
+        let value = describe(document, &facts, contract.as_ref(), Some(path))?;
+        crate::out::line(format_args!("{value:#}"))?;
+        return Ok(());
+    }
+    let mut table = Table::default();
+    table.row("file", path.display());
+    table.row("kind", "ONNX model");
+    for (name, ports) in [("input", &facts.inputs), ("output", &facts.outputs)] {
+        for port in ports {
+            table.row(name, shown(port));
+        }
+    }
+    let opsets: Vec<_> = facts.opsets.iter().map(|(domain, version)| format!("{domain} {version}")).collect();
+    table.row("opset", opsets.join(", "));
+    table.row("ir version", facts.ir_version);
+    table.row("producer", format!("{} {}", facts.producer_name, facts.producer_version).trim());
+    table.row("parameters", format!("{} ({} bytes)", facts.parameters, facts.parameter_bytes));
+    let operators: Vec<_> = facts.operators.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    table.row("nodes", format!("{} ({})", facts.nodes, operators.join(", ")));
+    if facts.external_data {
+        table.row("weights", "in other files of the folder");
+    }
+    for (key, value) in &facts.metadata {
+        table.row(format!("metadata {key}"), value);
+    }
+    match &contract {
+        Ok(contract) => {
+            table.row("scores rasters", "yes");
+            if !contract.normalisation().is_identity() {
+                let n = contract.normalisation();
+                table.row("normalisation", format!("(x / {:?} - {:?}) / {:?}", n.scale(), n.mean(), n.std()));
+            }
+            if let Some(names) = contract.class_names() {
+                table.row("classes", names.join(", "));
+            }
+        }
+        Err(error) => {
+            table.row("scores rasters", format!("no: {}", error.one_line()));
+        }
+    }
+    table.print()
+}
+
+fn shown(port: &Port) -> String {
+    let shape = match &port.shape {
+        None => "shape unknown".into(),
+        Some(dims) => format!("[{}]", dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    format!("{} {} {shape}", port.name, port.r#type)
+}
+
+fn raster_facts(info: &RasterInfo, as_json: bool) -> Result<()> {
+    if as_json {
+        let mut value = serde_json::to_value(info)
+            .map_err(|error| Error::internal("cannot write JSON").caused_by(error))?;
+        if let Some(object) = value.as_object_mut() {
+            object.insert("kind".into(), json!("raster"));
+        }
+        crate::out::line(format_args!("{value:#}"))?;
+        return Ok(());
+    }
+    let mut table = Table::default();
+    table.row("file", info.path.display());
+    table.row("kind", format!("raster ({})", info.driver));
+    table.row("size", info.size);
+    for (index, band) in info.bands.iter().enumerate() {
+        let mut text = format!("{} {}", band.data_type, band.color_interpretation);
+        if let Some(nodata) = band.nodata {
+            text.push_str(&format!(", nodata {nodata}"));
+        }
+        match band.mask {
+            Mask::Dataset | Mask::Band => text.push_str(", mask"),
+            Mask::Alpha => text.push_str(", alpha"),
+            _ => {}
+        }
+        text.push_str(&format!(", blocks of {}", band.block));
+        table.row(format!("band {}", index + 1), text);
+    }
+    match info.georeference.transform {
+        Some(t) => {
+            table.row("origin", format!("{}, {}", t[0], t[3]));
+            if t[2] == 0.0 && t[4] == 0.0 {
+                table.row("pixel", format!("{} x {}", t[1], t[5]));
+            } else {
+                // One step along x, one along y.
+                table.row("pixel", format!("{} x {}, rotated", t[1].hypot(t[4]), t[2].hypot(t[5])));
+                table.row("transform", format!("{t:?}"));
+            }
+        }
+        None => {
+            table.row("georeferencing", "none");
+        }
+    }
+    if let Some(crs) = &info.georeference.crs_wkt {
+        let name = crs.split('"').nth(1).unwrap_or("unnamed");
+        table.row("crs", name);
+    }
+    table.print()
+}

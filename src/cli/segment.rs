@@ -1,0 +1,265 @@
+//! `glebe segment`: rasters in, maps out.
+
+use std::collections::HashSet;
+use std::io::Write as _;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use glebe::file::{StagedFile, same_file};
+use glebe::model::{Model, ModelOptions};
+use glebe::raster::OpenOptions;
+use glebe::runtime::{CancelToken, Runtime, RuntimeOptions};
+use glebe::segment::{FileOptions, Report, SegmentOptions, Segmenter};
+use glebe::{Error, ErrorKind, Result};
+
+use crate::args::{Arguments, SegmentArguments};
+use crate::progress::Display;
+use crate::table::Table;
+
+/// Scores every input. With several, one that fails does not stop the others; the first error is the result.
+pub(crate) fn run(arguments: &SegmentArguments, global: &Arguments) -> Result<()> {
+    let options = options(arguments)?;
+    options.check()?;
+    let jobs = jobs(arguments)?;
+    check_places(arguments, &jobs)?;
+    let report_file = match &arguments.report {
+        Some(path) => Some(StagedFile::new(path, arguments.overwrite)?),
+        None => None,
+    };
+    let files = file_options(arguments);
+
+    let mut runtime_options = RuntimeOptions::default();
+    if let Some(path) = &global.runtime {
+        runtime_options = runtime_options.library(path);
+    }
+    let mut model_options = ModelOptions::default();
+    if let Some(name) = &arguments.output_tensor {
+        model_options = model_options.output(name);
+    }
+    let runtime = Runtime::load(&runtime_options)?;
+    let model = Model::open(&runtime, &arguments.model, &model_options)?;
+    let token = CancelToken::new();
+    cancel_on_interrupt(&token)?;
+
+    let mut reports = Vec::new();
+    let mut first_error = None;
+    for (input, output) in &jobs {
+        match score(&model, &options, &files, &token, input, output, global.quiet) {
+            Ok(report) => {
+                if !global.quiet {
+                    summary(&report);
+                }
+                reports.push(report);
+            }
+            Err(error) if jobs.len() == 1 || error.kind() == ErrorKind::Cancelled => return Err(error),
+            Err(error) => {
+                crate::report(&error);
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    if let Some(file) = report_file {
+        write_reports(file, &reports, jobs.len() > 1, arguments.overwrite)?;
+    }
+    match first_error {
+        None => Ok(()),
+        // Each error has had its line; the last one sums up.
+        Some(error) => Err(Error::new(
+            error.kind(),
+            format!("{} of {} rasters failed", jobs.len() - reports.len(), jobs.len()),
+        )),
+    }
+}
+
+fn score(
+    model: &Model,
+    options: &SegmentOptions,
+    files: &FileOptions,
+    token: &CancelToken,
+    input: &Path,
+    output: &Path,
+    quiet: bool,
+) -> Result<Report> {
+    let name = input.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let mut display = Display::new(&name, quiet);
+    let report = Segmenter::new(model, options.clone())?
+        .cancel_with(token)
+        .on_progress(|progress| {
+            display.update(progress);
+            ControlFlow::Continue(())
+        })
+        .file(input, output, files);
+    display.finish();
+    report
+}
+
+/// Input and output of each job.
+fn jobs(arguments: &SegmentArguments) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let out = &arguments.out;
+    let names_folder = out.as_os_str().to_string_lossy().ends_with(std::path::MAIN_SEPARATOR);
+    if let [input] = &arguments.inputs[..]
+        && !out.is_dir()
+        && !names_folder
+    {
+        return Ok(vec![(input.clone(), out.clone())]);
+    }
+    if !out.is_dir() {
+        let end = out.extension().unwrap_or_default();
+        let a_file = end.eq_ignore_ascii_case("tif") || end.eq_ignore_ascii_case("tiff");
+        if out.exists() || (a_file && !names_folder) {
+            return Err(Error::invalid("several inputs need a folder as output").at_path(out));
+        }
+        std::fs::create_dir_all(out).map_err(|error| Error::io("create the folder", out, error))?;
+    }
+    let mut seen = HashSet::new();
+    let mut jobs = Vec::new();
+    for input in &arguments.inputs {
+        let stem = input.file_stem().map_or_else(|| "raster".into(), |stem| stem.to_string_lossy());
+        let output = out.join(format!("{stem}.{}.tif", arguments.product));
+        if !seen.insert(output.clone()) {
+            return Err(
+                Error::invalid("two inputs would have this output: score them in two calls").at_path(output)
+            );
+        }
+        jobs.push((input.clone(), output));
+    }
+    Ok(jobs)
+}
+
+/// Nothing that is written may be something that is read, or written twice.
+fn check_places(arguments: &SegmentArguments, jobs: &[(PathBuf, PathBuf)]) -> Result<()> {
+    for output in jobs.iter().map(|(_, output)| output).chain(&arguments.report) {
+        let mut read = arguments.inputs.iter().chain([&arguments.model]);
+        if read.any(|file| same_place(file, output)) {
+            return Err(Error::invalid("input and output are the same file").at_path(output));
+        }
+    }
+    if let Some(report) = &arguments.report
+        && jobs.iter().any(|(_, output)| same_place(report, output))
+    {
+        return Err(Error::invalid("output and report are the same file").at_path(report));
+    }
+    Ok(())
+}
+
+/// Whether two paths name one file, also one that does not exist yet.
+fn same_place(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some((folder.canonicalize().ok()?, path.file_name()?.to_owned()))
+    };
+    same_file(a, b) || place(a).is_some_and(|a| Some(a) == place(b))
+}
+
+fn options(arguments: &SegmentArguments) -> Result<SegmentOptions> {
+    let mut provider = arguments.device.clone();
+    for (key, value) in &arguments.provider_options {
+        provider = provider.with_option(key, value)?;
+    }
+    let mut options = SegmentOptions::default();
+    options.bands = arguments.bands.clone();
+    options.scale = arguments.scale.clone();
+    options.mean = arguments.mean.clone();
+    options.std = arguments.std.clone();
+    options.tile = arguments.tile;
+    options.overlap = arguments.overlap;
+    options.blend = arguments.blend;
+    options.padding = arguments.padding;
+    options.batch = arguments.batch;
+    options.provider = provider;
+    options.threads = arguments.threads;
+    options.activation = arguments.activation;
+    options.product = arguments.product;
+    options.data_type = arguments.dtype;
+    options.threshold = arguments.threshold;
+    options.nodata = arguments.nodata;
+    Ok(options)
+}
+
+fn file_options(arguments: &SegmentArguments) -> FileOptions {
+    let mut files = FileOptions::default();
+    files.open =
+        arguments.drivers.iter().fold(OpenOptions::default(), |open, driver| open.with_driver(driver));
+    files.nodata_rule = arguments.nodata_rule;
+    files.format = arguments.format;
+    files.compression = arguments.compress;
+    files.overwrite = arguments.overwrite;
+    files.class_names = arguments.class_names.clone();
+    files
+}
+
+/// The first Ctrl-C stops the job cleanly, the second one the process.
+fn cancel_on_interrupt(token: &CancelToken) -> Result<()> {
+    let token = token.clone();
+    ctrlc::set_handler(move || {
+        if token.is_cancelled() {
+            std::process::exit(130);
+        }
+        token.cancel();
+    })
+    .map_err(|error| Error::internal("cannot listen for interrupts").caused_by(error))
+}
+
+/// A single job gives an object, several a list.
+fn write_reports(file: StagedFile, reports: &[Report], list: bool, overwrite: bool) -> Result<()> {
+    let text = match reports {
+        [report] if !list => report.to_json(),
+        reports => format!("[{}]", reports.iter().map(Report::to_json).collect::<Vec<_>>().join(",\n")),
+    };
+    let write = || {
+        let mut open = std::fs::OpenOptions::new().write(true).truncate(true).open(file.path())?;
+        open.write_all(text.as_bytes())?;
+        open.write_all(b"\n")
+    };
+    write().map_err(|error| Error::io("write the report", file.target(), error))?;
+    file.commit(overwrite)
+}
+
+fn summary(report: &Report) {
+    let mut table = Table::default();
+    if let Some(output) = &report.output {
+        table.row("output", output.display());
+    }
+    let [width, height] = report.map_size;
+    table.row("map", format!("{width} x {height}, {} {}", report.product, report.data_type));
+    if let Some(shares) = report.class_shares() {
+        table.row("classes", shares);
+    }
+    let list = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+    table.row(
+        "normalised",
+        format!("(x / {} - {}) / {}", list(&report.scale), list(&report.mean), list(&report.std)),
+    );
+    table.row(
+        "tiles",
+        format!(
+            "{} of {} x {}, overlap {}, blend {}{}",
+            report.tiles,
+            report.tile,
+            report.tile_height,
+            report.overlap,
+            report.blend,
+            match report.tiles_skipped {
+                0 => String::new(),
+                skipped => format!(", {skipped} without data skipped"),
+            }
+        ),
+    );
+    table.row(
+        "time",
+        format!(
+            "{:.2} s ({:.2} Mpx/s): model {:.2}, reading {:.2}, writing {:.2}",
+            report.wall_s, report.mpx_per_s, report.model_s, report.read_s, report.write_s
+        ),
+    );
+    if report.product != "logits" {
+        table.row("activation", &report.activation);
+    }
+    for note in &report.notes {
+        table.row("note", note);
+    }
+    // The map is there, whatever becomes of these lines.
+    if let Err(error) = table.print() {
+        crate::report(&error);
+    }
+}
