@@ -1,0 +1,4 @@
+//! The training compiler: from an inference graph to loss, gradients and optimizer update in standard ONNX operators.
+//! Pure graph work on [`crate::onnx`]; one file a family of rules.
+//!
+//! The room stands empty.

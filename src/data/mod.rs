@@ -1,0 +1,3 @@
+//! Training samples: lists, label rasters and vectors, sampling, augmentation, batches.
+//!
+//! The room stands empty.
