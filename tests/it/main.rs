@@ -1,0 +1,22 @@
+//! Behaviour of the whole library, seen from outside. One binary, so that ONNX Runtime and GDAL are linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod arrays;
+mod bad_inputs;
+mod cancel;
+mod command_line;
+mod exactness;
+mod examples;
+mod fixtures;
+mod identity;
+mod placement;
+mod products;
+mod rasters;
+mod sessions;
