@@ -49,6 +49,7 @@
 mod autodiff;
 mod data;
 pub mod error;
+mod ffi;
 pub mod file;
 mod finetune;
 pub mod geometry;

@@ -1,0 +1,59 @@
+# make demo    set up, build, score a generated scene (or RASTER=… [MODEL=…]); results in demo/
+# make test    set up, build, run every test
+# make build   target/release/glebe, libglebe.so and ONNX Runtime beside them
+# make install PREFIX=/usr/local [DESTDIR=]
+# make lint    fmt, clippy, docs
+# make header  write include/glebe.h anew from the code
+
+CARGO   ?= cargo
+PREFIX  ?= /usr/local
+TARGET  := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+ABI     := $(shell sed -n 's/^const ABI_VERSION: u32 = \([0-9]*\);/\1/p' build.rs)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+
+.PHONY: all setup build demo test lint header install uninstall clean
+
+all: build
+
+setup:
+	@.ci/setup
+
+build: setup
+	$(CARGO) build --release --locked
+	@$(MAKE) --no-print-directory link PROFILE=release
+
+# ONNX Runtime beside what was built, where both the program and the library look first; and the name that programs
+# linked against libglebe ask for.
+.PHONY: link
+link:
+	@mkdir -p $(TARGET)/$(PROFILE)
+	@for library in .runtime/libonnxruntime.so.*; do \
+		ln -sf "$(CURDIR)/$$library" "$(TARGET)/$(PROFILE)/$$(basename $$library)"; done
+	@ln -sf libglebe.so "$(TARGET)/$(PROFILE)/libglebe.so.$(ABI)"
+
+demo: build
+	$(CARGO) build --release --locked --example demo
+	@$(TARGET)/release/examples/demo demo $(if $(RASTER),"$(RASTER)") $(if $(MODEL),"$(MODEL)")
+
+test: build
+	@$(MAKE) --no-print-directory link PROFILE=debug
+	$(CARGO) test --locked --no-fail-fast
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --no-default-features --lib -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+header:
+	GLEBE_WRITE_HEADER=1 $(CARGO) test --locked --test header
+
+install: build
+	@bindings/cpp/install "$(DESTDIR)$(PREFIX)" "$(PREFIX)" "$(TARGET)/release" "$(ABI)" "$(VERSION)"
+
+uninstall:
+	@bindings/cpp/uninstall "$(DESTDIR)$(PREFIX)" "$(ABI)"
+
+clean:
+	$(CARGO) clean
+	rm -rf demo

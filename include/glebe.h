@@ -1,0 +1,1252 @@
+/*
+ * glebe.h: score rasters with ONNX segmentation models.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ * Generated from src/ffi by `make header`; do not edit.
+ *
+ * EXAMPLE
+ *
+ *     glebe_error *error = NULL;
+ *     glebe_runtime *runtime = NULL;
+ *     glebe_model *model = NULL;
+ *     glebe_segment_options options;
+ *
+ *     glebe_segment_options_init(&options, sizeof options);
+ *     options.overwrite = 1;
+ *     if (glebe_runtime_load(NULL, &runtime, &error) != GLEBE_STATUS_OK ||
+ *         glebe_model_open(runtime, "model.onnx", NULL, &model, &error) != GLEBE_STATUS_OK ||
+ *         glebe_segment_file(model, "in.tif", "out.tif", &options, NULL, &error) != GLEBE_STATUS_OK) {
+ *         fprintf(stderr, "%s\n", glebe_error_message(error));
+ *     }
+ *     glebe_error_free(error);
+ *     glebe_model_free(model);
+ *     glebe_runtime_free(runtime);
+ *
+ * Link with -lglebe. ONNX Runtime is not linked; glebe_runtime_load finds and loads it. A longer example is
+ * examples/c/segment.c. The rest of this page holds for every function below.
+ *
+ * ABI. The shared library is libglebe.so.N with N = GLEBE_ABI_VERSION. Within one N, functions and struct fields are
+ * only added, numbers are never reused, and what exists keeps its meaning: a program runs with the library it was
+ * built for and every later one of the same N. Enumerations are int32_t with constants, so that a new number is
+ * nothing undefined; programs must be ready for numbers they do not know. Exported are glebe_* and nothing else.
+ *
+ * STATUS AND ERRORS. A function that can fail returns a glebe_status, 0 (GLEBE_STATUS_OK) on success, and takes as
+ * its last parameter a glebe_error **error. It may be NULL. On failure, and only then, an error object is stored
+ * there, which the caller frees; what the variable held before is overwritten, not freed. The _init functions are the
+ * exception: they can fail for a wrong size only and take no error. Outputs are written on success only; on failure
+ * they are left untouched. There is no global or per-thread "last error".
+ *
+ * POINTERS. Every pointer must be valid unless the function's text says "nullable". Passing NULL where it must not be
+ * is GLEBE_STATUS_INVALID_ARGUMENT with the parameter's name, never a crash; functions without a status then return
+ * 0, NULL, or what their text says, and functions without a result do nothing. Where a length comes with a pointer and
+ * is 0, the pointer is not looked at. Dangling pointers, wrong lengths and double frees cannot be detected.
+ *
+ * OWNERSHIP. What a function gives through an output belongs to the caller and is released by the _free function of
+ * its class, which takes NULL and cannot fail. Strings (const char *) returned by accessors belong to the handle and
+ * live as long as it does. Memory of the library is never for free(), memory of the caller never freed or kept by the
+ * library. Handles may be freed in any order: a model keeps what it needs of its runtime.
+ *
+ * STRINGS are UTF-8 and end in NUL, in both directions. Input that is not UTF-8 is GLEBE_STATUS_INVALID_ARGUMENT.
+ * File names are strings like any other. Texts of errors and messages are for people and may change; numbers may not.
+ *
+ * OPTIONS are structs that begin with struct_size. Fill one with its _init function, passing sizeof, then change
+ * fields. Later versions add fields at the end. A struct that is smaller than the library's (an older program) is
+ * completed with defaults; of a larger one (a newer program) the part that this library does not know must be zeros,
+ * else GLEBE_STATUS_INVALID_ARGUMENT. Fields called reserved must be 0.
+ *
+ * CALLBACKS come as (function, user_data, destroy). destroy(user_data) is called exactly once for each call that was
+ * given it, whatever the outcome, also when that call fails before it has begun. A progress callback that returns
+ * something other than 0 cancels its job. A callback must return normally: a C++ exception or a longjmp that leaves it
+ * is undefined behaviour. Catch, keep, cancel the job, and rethrow when the job has returned, as glebe.hpp does. It
+ * may call functions of the library, but must not free what is in use.
+ *
+ * THREADS. A function that takes a handle as const may be called by several threads at the same time on the same
+ * handle; a function that takes it without const (the _free functions) needs it for itself. Jobs on one model run side
+ * by side, each in the thread that called it. glebe_cancel_token_cancel may also be called from a signal handler.
+ * Error objects may be read and freed by any thread.
+ *
+ * PANICS. A defect of the library ends the call with GLEBE_STATUS_INTERNAL and spoils the handle that the call was
+ * made on: later calls on it give GLEBE_STATUS_INVALID_STATE. Free it and make a new one, or end the program.
+ *
+ * PROCESS. Global to the process are: ONNX Runtime and its environment, loaded by the first glebe_runtime_load and
+ * never unloaded; the log callback; GDAL's driver list, filled at the first use of a file if the program has not done
+ * it, and GDAL's block cache. GDAL's settings and error handler are set on the calling thread, during calls only.
+ * Signals are not touched, nothing is written to stdout or stderr. Of the environment only ORT_DYLIB_PATH,
+ * VIRTUAL_ENV and CONDA_PREFIX are read, to find ONNX Runtime; GDAL, PROJ and ONNX Runtime read their own.
+ * ONNX Runtime sends telemetry from version 1.31 on; unless ORT_DISABLE_TELEMETRY is in the environment, the first
+ * glebe_runtime_load sets it to 1, which switches that off. Programs whose other threads read the environment at that
+ * moment set it themselves beforehand. The library opens no network connections.
+ *
+ * FORK. In a child made by fork, runtimes and models of the parent give GLEBE_STATUS_INVALID_STATE, and freeing them
+ * leaks on purpose: ONNX Runtime's threads do not exist there. Call exec, or load the library after the fork.
+ * A fork while another thread reads or writes a raster may hang the child in PROJ; posix_spawn does not.
+ *
+ * MEMORY. Buffers whose size depends on data are asked for before they are used, and GLEBE_STATUS_OUT_OF_MEMORY tells
+ * that one was refused. When the system refuses a small one, the process is ended.
+ *
+ * FILES that come in are not trusted: models are checked before ONNX Runtime sees them, rasters are read by a short
+ * list of drivers. Files that go out appear complete under their name, or not at all. A process that
+ * is killed may leave hidden files .NAME.glebe-PID-N.tmp.* beside the output, which may be deleted. An output that is
+ * a symbolic link is refused.
+ */
+
+
+#ifndef GLEBE_H
+#define GLEBE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * The version of this header; glebe_version() gives that of the library.
+ */
+#define GLEBE_VERSION "0.1.0"
+
+/**
+ * First number of GLEBE_VERSION.
+ */
+#define GLEBE_VERSION_MAJOR 0
+
+/**
+ * Second number of GLEBE_VERSION.
+ */
+#define GLEBE_VERSION_MINOR 1
+
+/**
+ * Third number of GLEBE_VERSION.
+ */
+#define GLEBE_VERSION_PATCH 0
+
+
+/**
+ * Success.
+ */
+#define GLEBE_STATUS_OK 0
+
+/**
+ * A defect of this library. The handle that the call was made on cannot be used any more.
+ */
+#define GLEBE_STATUS_INTERNAL 1
+
+/**
+ * An argument or option is wrong in itself (NULL, NaN, out of range, unknown name).
+ */
+#define GLEBE_STATUS_INVALID_ARGUMENT 2
+
+/**
+ * A file or folder does not exist.
+ */
+#define GLEBE_STATUS_NOT_FOUND 3
+
+/**
+ * The operating system refused access.
+ */
+#define GLEBE_STATUS_PERMISSION_DENIED 4
+
+/**
+ * An output exists already and overwriting was not asked for.
+ */
+#define GLEBE_STATUS_ALREADY_EXISTS 5
+
+/**
+ * Reading or writing failed; includes a full disk.
+ */
+#define GLEBE_STATUS_IO 6
+
+/**
+ * The file is not a readable ONNX model.
+ */
+#define GLEBE_STATUS_MODEL_INVALID 7
+
+/**
+ * A sound model that cannot be used for this (two inputs, integer input, other rank).
+ */
+#define GLEBE_STATUS_MODEL_UNSUPPORTED 8
+
+/**
+ * The file is not a readable raster, or it is damaged.
+ */
+#define GLEBE_STATUS_RASTER_INVALID 9
+
+/**
+ * A sound raster that cannot be used (complex samples, mixed types, driver not allowed).
+ */
+#define GLEBE_STATUS_RASTER_UNSUPPORTED 10
+
+/**
+ * Two sound things that do not fit together (model of 3 bands, raster of 4).
+ */
+#define GLEBE_STATUS_MISMATCH 11
+
+/**
+ * ONNX Runtime was not found or could not be loaded.
+ */
+#define GLEBE_STATUS_RUNTIME_NOT_FOUND 12
+
+/**
+ * The execution provider asked for cannot be used; there is no fallback.
+ */
+#define GLEBE_STATUS_PROVIDER_UNAVAILABLE 13
+
+/**
+ * ONNX Runtime failed while it prepared or ran a model.
+ */
+#define GLEBE_STATUS_RUNTIME 14
+
+/**
+ * Not enough memory for data-sized allocations.
+ */
+#define GLEBE_STATUS_OUT_OF_MEMORY 15
+
+/**
+ * Stopped by the caller, through a cancel token or the progress callback.
+ */
+#define GLEBE_STATUS_CANCELLED 16
+
+/**
+ * The object cannot be used any more (after GLEBE_STATUS_INTERNAL, or after fork), or calls came in the wrong order.
+ */
+#define GLEBE_STATUS_INVALID_STATE 17
+
+/**
+ * This build lacks the capability (feature switched off).
+ */
+#define GLEBE_STATUS_NOT_SUPPORTED 18
+
+/**
+ * A safety limit on untrusted input was exceeded.
+ */
+#define GLEBE_STATUS_LIMIT_EXCEEDED 19
+
+/**
+ * Version of the ABI that this header describes: the number in the library's file name, libglebe.so.1. Libraries of
+ * another number do not fit; within one number, symbols and structs only grow.
+ */
+#define GLEBE_ABI_VERSION 1
+
+/**
+ * No messages.
+ */
+#define GLEBE_LOG_OFF 0
+
+/**
+ * Something failed that no return value tells.
+ */
+#define GLEBE_LOG_ERROR 1
+
+/**
+ * Something is not as it should be; the job goes on.
+ */
+#define GLEBE_LOG_WARN 2
+
+/**
+ * What is done.
+ */
+#define GLEBE_LOG_INFO 3
+
+/**
+ * How it is done: for bug reports.
+ */
+#define GLEBE_LOG_DEBUG 4
+
+/**
+ * Everything, down to objects of ONNX Runtime that come and go.
+ */
+#define GLEBE_LOG_TRACE 5
+
+/**
+ * As fits: in options only.
+ */
+#define GLEBE_DATA_TYPE_DEFAULT 0
+
+/**
+ * Unsigned, 8 bits.
+ */
+#define GLEBE_DATA_TYPE_U8 1
+
+/**
+ * Unsigned, 16 bits.
+ */
+#define GLEBE_DATA_TYPE_U16 2
+
+/**
+ * Signed, 16 bits.
+ */
+#define GLEBE_DATA_TYPE_I16 3
+
+/**
+ * Unsigned, 32 bits.
+ */
+#define GLEBE_DATA_TYPE_U32 4
+
+/**
+ * Signed, 32 bits.
+ */
+#define GLEBE_DATA_TYPE_I32 5
+
+/**
+ * Unsigned, 64 bits.
+ */
+#define GLEBE_DATA_TYPE_U64 6
+
+/**
+ * Signed, 64 bits.
+ */
+#define GLEBE_DATA_TYPE_I64 7
+
+/**
+ * IEEE 754 binary32.
+ */
+#define GLEBE_DATA_TYPE_F32 8
+
+/**
+ * IEEE 754 binary64.
+ */
+#define GLEBE_DATA_TYPE_F64 9
+
+/**
+ * Each pixel comes from one tile: overlaps are cut in the middle (default).
+ */
+#define GLEBE_BLEND_CROP 0
+
+/**
+ * Mean weighted by a Gaussian, sigma = tile / 8.
+ */
+#define GLEBE_BLEND_GAUSSIAN 1
+
+/**
+ * Mean weighted by a Hann window.
+ */
+#define GLEBE_BLEND_HANN 2
+
+/**
+ * Mean weighted by a triangle.
+ */
+#define GLEBE_BLEND_LINEAR 3
+
+/**
+ * Plain mean.
+ */
+#define GLEBE_BLEND_CONSTANT 4
+
+/**
+ * Past the raster's edge it is mirrored, the edge pixel not repeated (default).
+ */
+#define GLEBE_PADDING_REFLECT 0
+
+/**
+ * The edge pixel goes on.
+ */
+#define GLEBE_PADDING_EDGE 1
+
+/**
+ * padding_value, in the raster's own units.
+ */
+#define GLEBE_PADDING_CONSTANT 2
+
+/**
+ * None where the graph ends in a softmax or sigmoid of its own; else sigmoid for one channel, softmax for more
+ * (default).
+ */
+#define GLEBE_ACTIVATION_AUTO 0
+
+/**
+ * Softmax over the channels.
+ */
+#define GLEBE_ACTIVATION_SOFTMAX 1
+
+/**
+ * Sigmoid of each channel.
+ */
+#define GLEBE_ACTIVATION_SIGMOID 2
+
+/**
+ * The output is probabilities already.
+ */
+#define GLEBE_ACTIVATION_NONE 3
+
+/**
+ * One band of class numbers: the channel with the greatest value, the lowest on ties; for a one-channel model 1
+ * where the probability is greater than the threshold, else 0 (default).
+ */
+#define GLEBE_PRODUCT_CLASSES 0
+
+/**
+ * One band a class with its probability.
+ */
+#define GLEBE_PRODUCT_PROBABILITIES 1
+
+/**
+ * One band a channel with the model's raw output.
+ */
+#define GLEBE_PRODUCT_LOGITS 2
+
+/**
+ * A pixel is nodata when all bands that are read are (default).
+ */
+#define GLEBE_NODATA_RULE_ALL 0
+
+/**
+ * A pixel is nodata when any of them is.
+ */
+#define GLEBE_NODATA_RULE_ANY 1
+
+/**
+ * Cloud-Optimized GeoTIFF (default).
+ */
+#define GLEBE_FORMAT_COG 0
+
+/**
+ * Tiled GeoTIFF without overviews.
+ */
+#define GLEBE_FORMAT_GTIFF 1
+
+/**
+ * Deflate: read by everything (default).
+ */
+#define GLEBE_COMPRESSION_DEFLATE 0
+
+/**
+ * LZW: faster and larger than Deflate, read by everything.
+ */
+#define GLEBE_COMPRESSION_LZW 1
+
+/**
+ * Zstandard: faster and smaller than Deflate, not read by older programs.
+ */
+#define GLEBE_COMPRESSION_ZSTD 2
+
+/**
+ * Samples as they are.
+ */
+#define GLEBE_COMPRESSION_NONE 3
+
+/**
+ * Asks running jobs to stop. Any number of jobs may share one; once set it stays set.
+ */
+typedef struct glebe_cancel_token glebe_cancel_token;
+
+/**
+ * What went wrong in one call: made by that call, owned by the caller, freed with glebe_error_free.
+ *
+ * Immutable: may be read from any thread, also after everything else of the library was freed.
+ */
+typedef struct glebe_error glebe_error;
+
+/**
+ * An opened model. Immutable: may be shared by threads, and one model can work on many jobs at the same time.
+ */
+typedef struct glebe_model glebe_model;
+
+/**
+ * What scoring an array gave. Immutable: may be read by any thread.
+ */
+typedef struct glebe_prediction glebe_prediction;
+
+/**
+ * ONNX Runtime, loaded. A process has one, which stays loaded until the process ends; all handles stand for it.
+ * May be shared by threads.
+ */
+typedef struct glebe_runtime glebe_runtime;
+
+/**
+ * What became of a call: GLEBE_STATUS_OK, or the kind of failure. Later versions may add numbers; they never reuse
+ * one. They are also the exit codes of the command line tool.
+ */
+typedef int32_t glebe_status;
+
+/**
+ * Bytes handed out by the library: read them, do not change the fields, free them with glebe_buffer_free.
+ *
+ * Text in a buffer is UTF-8 and has a NUL after its last byte, which size does not count.
+ */
+typedef struct {
+    /**
+     * The bytes.
+     */
+    uint8_t *data;
+    /**
+     * Their number.
+     */
+    size_t size;
+} glebe_buffer;
+
+/**
+ * Told one message: its level (GLEBE_LOG_*), where it comes from ("glebe::..." for the library, "glebe::gdal" for
+ * GDAL, "ort::..." for ONNX Runtime), and its text, one or more lines without a line break at the end. The strings
+ * are valid during the call only.
+ *
+ * Called from any thread, also from those of ONNX Runtime, and from several at the same time. It may call functions
+ * of the library; messages of these calls are dropped. It must return normally: no C++ exception and no longjmp may
+ * leave it.
+ */
+typedef void (*glebe_log_fn)(int32_t level, const char *target, const char *message, void *user_data);
+
+/**
+ * Releases what `user_data` points to.
+ *
+ * Called exactly once for every registration, whatever its outcome; may be NULL where there is nothing to release.
+ * Like every callback it must return normally: no C++ exception and no longjmp may leave it.
+ */
+typedef void (*glebe_destroy_fn)(void *user_data);
+
+/**
+ * How to find ONNX Runtime. Fill it with glebe_runtime_options_init.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_runtime_options), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The library file (libonnxruntime.so...). NULL: the environment variable ORT_DYLIB_PATH; else beside libglebe;
+     * else the onnxruntime package of the active Python environment; else the system's search.
+     */
+    const char *library;
+} glebe_runtime_options;
+
+/**
+ * How to open a model. Fill it with glebe_model_options_init.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_model_options), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * 1 (default): weights may be in other files, if these are plain files in the model's folder or below it. 0: a
+     * model with such weights is refused.
+     */
+    int32_t external_data;
+    /**
+     * The output to take. NULL: the first.
+     */
+    const char *output;
+    /**
+     * Most bytes that the model file may have. 0: 2 GiB, more than which no ONNX file can have.
+     */
+    uint64_t max_file_bytes;
+    /**
+     * Most bytes that all weights together may have, those in other files included. 0: 8 GiB.
+     */
+    uint64_t max_weight_bytes;
+} glebe_model_options;
+
+/**
+ * An image in the caller's memory: channels, rows and columns of samples of one type, in any order. Fill it with
+ * glebe_image_init.
+ *
+ * The sample of channel c, row y and column x is the element c * channel_stride + y * row_stride + x *
+ * column_stride from data. All three strides 0: dense [channels, height, width], the column fastest. For pixels
+ * with interleaved samples [height, width, channels]: channel_stride = 1, row_stride = width * channels,
+ * column_stride = channels.
+ *
+ * The memory is read only, must cover all these elements, and must stay as it is until the call returns.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_image), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * Type of the samples: GLEBE_DATA_TYPE_*, not the default.
+     */
+    int32_t data_type;
+    /**
+     * Number of channels.
+     */
+    size_t channels;
+    /**
+     * Number of rows.
+     */
+    size_t height;
+    /**
+     * Number of columns.
+     */
+    size_t width;
+    /**
+     * Elements from one channel to the next.
+     */
+    size_t channel_stride;
+    /**
+     * Elements from one row to the next.
+     */
+    size_t row_stride;
+    /**
+     * Elements from one column to the next.
+     */
+    size_t column_stride;
+    /**
+     * The first sample, aligned to the size of a sample.
+     */
+    const void *data;
+    /**
+     * A byte a pixel, dense [height, width]: 0 where the pixel holds no data and comes back as nodata. NULL: all
+     * pixels are valid. (Pixels with samples that are not finite never are.)
+     */
+    const uint8_t *valid;
+} glebe_image;
+
+/**
+ * How far a job is. The library fills it; struct_size tells how much of it the library knows.
+ */
+typedef struct {
+    /**
+     * Bytes of this struct that the library filled.
+     */
+    uint32_t struct_size;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * Tiles done.
+     */
+    uint64_t done;
+    /**
+     * Tiles of the job.
+     */
+    uint64_t total;
+    /**
+     * Seconds since the job began.
+     */
+    double elapsed_s;
+} glebe_progress;
+
+/**
+ * Told after every batch of tiles, on the thread that called the job. A return value other than 0 cancels the job,
+ * which then returns GLEBE_STATUS_CANCELLED. `progress` is valid during the call only.
+ *
+ * It may call functions of the library, also on the job's model, but must not free what the job was given. It must
+ * return normally: no C++ exception and no longjmp may leave it.
+ */
+typedef int32_t (*glebe_progress_fn)(const glebe_progress *progress, void *user_data);
+
+/**
+ * What a scoring job is asked to do. Fill it with glebe_segment_options_init, then change what is wanted.
+ *
+ * Everything that pointers point to must stay as it is until the job returns; the library keeps none of it.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_segment_options), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * Threads of the model. 0 (default): one a processor.
+     */
+    uint32_t threads;
+    /**
+     * The raster's bands (an array's channels), counted from 1, in the order of the model's channels.
+     */
+    const uint32_t *bands;
+    /**
+     * Their number. 0 (default): as the model's metadata says, else all that are not alpha.
+     */
+    size_t bands_len;
+    /**
+     * Divisors of the samples: the model is fed (x / scale - mean) / std. One value, or one a band.
+     */
+    const double *scale;
+    /**
+     * Their number. 0 (default): as the model's metadata says, else 1.
+     */
+    size_t scale_len;
+    /**
+     * Means in scaled units. One value, or one a band.
+     */
+    const double *mean;
+    /**
+     * Their number. 0 (default): as the model's metadata says, else 0.
+     */
+    size_t mean_len;
+    /**
+     * Standard deviations in scaled units. One value, or one a band.
+     */
+    const double *std;
+    /**
+     * Their number. 0 (default): as the model's metadata says, else 1.
+     */
+    size_t std_len;
+    /**
+     * Tile width in pixels of the model's input. 0 (default): the model's own where it is fixed, else 512 or less.
+     */
+    uint32_t tile_width;
+    /**
+     * Tile height; 0 where and only where tile_width is 0.
+     */
+    uint32_t tile_height;
+    /**
+     * What neighbouring tiles share, in pixels of the model's input. -1 (default): overlap_share counts.
+     */
+    int64_t overlap_px;
+    /**
+     * What neighbouring tiles share, as a share of the tile from 0 to below 1. Default 0.25.
+     */
+    double overlap_share;
+    /**
+     * How overlapping tiles become one map: GLEBE_BLEND_*.
+     */
+    int32_t blend;
+    /**
+     * What the model sees past the raster's edge: GLEBE_PADDING_*.
+     */
+    int32_t padding;
+    /**
+     * The value of GLEBE_PADDING_CONSTANT.
+     */
+    double padding_value;
+    /**
+     * Tiles a run. 0 (default): the model's own where it is fixed, else 1 on the processor and 4 on a device.
+     */
+    uint32_t batch;
+    /**
+     * How the output becomes probabilities: GLEBE_ACTIVATION_*.
+     */
+    int32_t activation;
+    /**
+     * Where the model runs: "cpu", "cuda", "cuda:1", "tensorrt:0". NULL (default): "cpu". Strict: a provider that
+     * cannot be used is GLEBE_STATUS_PROVIDER_UNAVAILABLE, there is no fallback.
+     */
+    const char *provider;
+    /**
+     * Names of options of the provider, as ONNX Runtime has them ("gpu_mem_limit").
+     */
+    const char *const *provider_option_keys;
+    /**
+     * Their values.
+     */
+    const char *const *provider_option_values;
+    /**
+     * Number of names and of values. Default 0.
+     */
+    size_t provider_options_len;
+    /**
+     * What is written: GLEBE_PRODUCT_*.
+     */
+    int32_t product;
+    /**
+     * Sample type of the output: GLEBE_DATA_TYPE_*. Classes: U8 or U16; probabilities: F32, or U8 and U16 in steps
+     * of 1/254 and 1/65534; logits: F32. GLEBE_DATA_TYPE_DEFAULT: the first of these that fits.
+     */
+    int32_t data_type;
+    /**
+     * A one-channel model's class 1 begins above this probability, 0 to 1. Default 0.5.
+     */
+    double threshold;
+    /**
+     * What invalid pixels get, where has_nodata is 1.
+     */
+    double nodata;
+    /**
+     * 1: nodata counts. 0 (default): the largest value of an integer type (255, 65535), NaN for F32.
+     */
+    int32_t has_nodata;
+    /**
+     * Files only: when nodata values make a pixel invalid, GLEBE_NODATA_RULE_*.
+     */
+    int32_t nodata_rule;
+    /**
+     * Files only: the output's format, GLEBE_FORMAT_*.
+     */
+    int32_t format;
+    /**
+     * Files only: the output's compression, GLEBE_COMPRESSION_*. All are lossless.
+     */
+    int32_t compression;
+    /**
+     * Files only: 1 replaces an existing output. 0 (default): it is GLEBE_STATUS_ALREADY_EXISTS.
+     */
+    int32_t overwrite;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * Files only: names of the classes, in order.
+     */
+    const char *const *class_names;
+    /**
+     * Their number. 0 (default): those of the model's metadata.
+     */
+    size_t class_names_len;
+    /**
+     * Files only: short names of GDAL drivers that may read the input, beside GTiff, COG, PNG, JPEG and JP2OpenJPEG.
+     * A driver added here reads untrusted files with all it can: VRT opens what the file names.
+     */
+    const char *const *drivers;
+    /**
+     * Their number. Default 0.
+     */
+    size_t drivers_len;
+    /**
+     * Stops the job when it is set. NULL (default): none.
+     */
+    const glebe_cancel_token *cancel;
+    /**
+     * Told after every batch. NULL (default): none.
+     */
+    glebe_progress_fn progress;
+    /**
+     * Passed to progress.
+     */
+    void *progress_user_data;
+    /**
+     * Called once with progress_user_data before each call that was given this struct returns, whatever the outcome
+     * (also where progress is NULL). The only exception: a struct_size that no version has, with which nothing of the
+     * struct can be read. NULL (default): nothing to release.
+     */
+    glebe_destroy_fn progress_destroy;
+} glebe_segment_options;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The short name of a status, for logs: "ok", "not-found", and "unknown" for a number that this version does not
+ * know.
+ *
+ * @return a static string, never NULL.
+ */
+const char *glebe_status_name(glebe_status status);
+
+/**
+ * The version of the loaded library, such as "0.1.0"; GLEBE_VERSION is that of this header.
+ *
+ * @return a static string, never NULL.
+ */
+const char *glebe_version(void);
+
+/**
+ * The ABI version of the loaded library; GLEBE_ABI_VERSION is that of this header. Programs that load the library
+ * with dlopen compare the two.
+ */
+uint32_t glebe_abi_version(void);
+
+/**
+ * What this build of the library is, as a JSON object: "version", "abi", "features" (list of names),
+ * "oldest_onnxruntime", "gdal" (GDAL's version, null in a build without it).
+ *
+ * @return a static string, never NULL.
+ */
+const char *glebe_build_info(void);
+
+/**
+ * Frees the bytes and empties the struct, so that a second call does nothing. The struct itself is the caller's.
+ *
+ * @param buffer  nullable; one that is all zeros is let alone.
+ */
+void glebe_buffer_free(glebe_buffer *buffer);
+
+/**
+ * The status that the failed call returned; GLEBE_STATUS_OK for NULL.
+ */
+glebe_status glebe_error_code(const glebe_error *error);
+
+/**
+ * The whole text in one line: where (path, tile, band, tensor), what, and the causes.
+ *
+ * @return a string owned by the error; NULL for NULL.
+ */
+const char *glebe_error_message(const glebe_error *error);
+
+/**
+ * The file that the error is about.
+ *
+ * @return a string owned by the error; NULL where there is none.
+ */
+const char *glebe_error_path(const glebe_error *error);
+
+/**
+ * The tile where it happened, counted from 0 in the order of the job; -1 where there is none.
+ */
+int64_t glebe_error_tile(const glebe_error *error);
+
+/**
+ * The band that the error is about, counted from 1; -1 where there is none.
+ */
+int64_t glebe_error_band(const glebe_error *error);
+
+/**
+ * The model's tensor that the error is about.
+ *
+ * @return a string owned by the error; NULL where there is none.
+ */
+const char *glebe_error_tensor(const glebe_error *error);
+
+/**
+ * The number of causes: the chain of errors below this one.
+ */
+size_t glebe_error_cause_count(const glebe_error *error);
+
+/**
+ * The text of a cause, from 0, the nearest first. Unlike the message it may have several lines.
+ *
+ * @return a string owned by the error; NULL from glebe_error_cause_count on.
+ */
+const char *glebe_error_cause(const glebe_error *error, size_t index);
+
+/**
+ * Frees the error and all strings it gave.
+ *
+ * @param error  nullable.
+ */
+void glebe_error_free(glebe_error *error);
+
+/**
+ * Hands the messages of the library, of ONNX Runtime and of GDAL (inside calls of the library) to a function, for
+ * the whole process. Without one they are dropped; nothing is ever written to stderr.
+ *
+ * A later call replaces the function. The user data of the one before is destroyed as soon as no thread is in it any
+ * more: before this function returns, or at the end of the last call that is still at work in another thread.
+ *
+ * @param level      messages of this level and graver ones: GLEBE_LOG_*.
+ * @param function   nullable: from now on messages are dropped.
+ * @param user_data  nullable: passed to function.
+ * @param destroy    nullable: called once with user_data, when function was replaced or could not be set.
+ * @param error      nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for an unknown level; GLEBE_STATUS_INVALID_STATE where the library is linked
+ *         into a Rust program that has a log subscriber of its own.
+ */
+glebe_status glebe_log_set_callback(int32_t level,
+                                    glebe_log_fn function,
+                                    void *user_data,
+                                    glebe_destroy_fn destroy,
+                                    glebe_error **error);
+
+/**
+ * A token that is not set.
+ *
+ * @return a handle to free with glebe_cancel_token_free; never NULL.
+ */
+glebe_cancel_token *glebe_cancel_token_new(void);
+
+/**
+ * Asks the jobs that were given this token to stop: they return GLEBE_STATUS_CANCELLED, as a rule within the time
+ * of one operator of the model, and leave no output.
+ *
+ * One atomic store: may be called from any thread and from a signal handler, before, during and after the jobs.
+ */
+void glebe_cancel_token_cancel(const glebe_cancel_token *token);
+
+/**
+ * Whether the token was set: 1 or 0. May be called from any thread.
+ */
+int32_t glebe_cancel_token_is_cancelled(const glebe_cancel_token *token);
+
+/**
+ * Frees the token. No call that was given it may still be running.
+ *
+ * @param token  nullable.
+ */
+void glebe_cancel_token_free(glebe_cancel_token *token);
+
+/**
+ * Fills `options` with the defaults.
+ *
+ * @param options  the struct to fill.
+ * @param size     sizeof(glebe_runtime_options).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+ */
+glebe_status glebe_runtime_options_init(glebe_runtime_options *options, size_t size);
+
+/**
+ * Finds and loads ONNX Runtime; later calls give the one that is loaded.
+ *
+ * @param options  nullable: the defaults.
+ * @param out      the handle, to free with glebe_runtime_free.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_RUNTIME_NOT_FOUND where no usable library is found (the text lists what was tried), or the
+ *         one named cannot be used; GLEBE_STATUS_INVALID_STATE where another library than the one named is loaded
+ *         already.
+ */
+glebe_status glebe_runtime_load(const glebe_runtime_options *options,
+                                glebe_runtime **out,
+                                glebe_error **error);
+
+/**
+ * ONNX Runtime's version, such as "1.31.1".
+ *
+ * @return a string owned by the handle; NULL for NULL.
+ */
+const char *glebe_runtime_version(const glebe_runtime *runtime);
+
+/**
+ * The library file that was loaded; a bare name where the system's search found it.
+ *
+ * @return a string owned by the handle; NULL for NULL.
+ */
+const char *glebe_runtime_library(const glebe_runtime *runtime);
+
+/**
+ * Why this library was taken: "option", "ORT_DYLIB_PATH", "beside glebe", "python environment" or "system".
+ *
+ * @return a string owned by the handle; NULL for NULL.
+ */
+const char *glebe_runtime_origin(const glebe_runtime *runtime);
+
+/**
+ * The execution providers, found out by trying each: a JSON list of objects with "name" ("cpu", "cuda",
+ * "tensorrt"), "usable" (boolean) and "problem" (why it is not usable, else null).
+ *
+ * @param json   the text; free it with glebe_buffer_free.
+ * @param error  nullable.
+ */
+glebe_status glebe_runtime_providers(const glebe_runtime *runtime,
+                                     glebe_buffer *json,
+                                     glebe_error **error);
+
+/**
+ * Frees the handle; models keep what they need. ONNX Runtime itself stays loaded.
+ *
+ * @param runtime  nullable.
+ */
+void glebe_runtime_free(glebe_runtime *runtime);
+
+/**
+ * Fills `options` with the defaults.
+ *
+ * @param options  the struct to fill.
+ * @param size     sizeof(glebe_model_options).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+ */
+glebe_status glebe_model_options_init(glebe_model_options *options, size_t size);
+
+/**
+ * Reads and checks a model file. It must have one input [N, C, H, W] and an output [N, C, H, W] or [N, H, W], each
+ * of float32 or float16. ONNX Runtime prepares it when the first job needs it.
+ *
+ * @param runtime  the runtime that it will run on; the model keeps what it needs of it.
+ * @param path     the file.
+ * @param options  nullable: the defaults.
+ * @param out      the handle, to free with glebe_model_free.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_NOT_FOUND, GLEBE_STATUS_PERMISSION_DENIED, GLEBE_STATUS_IO; GLEBE_STATUS_MODEL_INVALID for a
+ *         damaged file; GLEBE_STATUS_MODEL_UNSUPPORTED for a model that cannot score rasters;
+ *         GLEBE_STATUS_LIMIT_EXCEEDED for one that asks for more than the limits allow.
+ */
+glebe_status glebe_model_open(const glebe_runtime *runtime,
+                              const char *path,
+                              const glebe_model_options *options,
+                              glebe_model **out,
+                              glebe_error **error);
+
+/**
+ * Checks a model that is in memory already. It cannot have weights in other files.
+ *
+ * @param runtime  the runtime that it will run on; the model keeps what it needs of it.
+ * @param data     the bytes of the ONNX file; copied.
+ * @param size     their number.
+ * @param options  nullable: the defaults.
+ * @param out      the handle, to free with glebe_model_free.
+ * @param error    nullable.
+ * @return as glebe_model_open; GLEBE_STATUS_OUT_OF_MEMORY.
+ */
+glebe_status glebe_model_open_bytes(const glebe_runtime *runtime,
+                                    const uint8_t *data,
+                                    size_t size,
+                                    const glebe_model_options *options,
+                                    glebe_model **out,
+                                    glebe_error **error);
+
+/**
+ * What the model is and what it needs, as the JSON object that `glebe inspect --json` prints.
+ *
+ * @param json   the text; free it with glebe_buffer_free.
+ * @param error  nullable.
+ */
+glebe_status glebe_model_inspect(const glebe_model *model, glebe_buffer *json, glebe_error **error);
+
+/**
+ * What a model file is and whether it can score rasters ("can_segment", "problem"): the same JSON object for any
+ * sound ONNX file, without a runtime.
+ *
+ * @param path   the file.
+ * @param json   the text; free it with glebe_buffer_free.
+ * @param error  nullable.
+ */
+glebe_status glebe_inspect_file(const char *path,
+                                glebe_buffer *json,
+                                glebe_error **error);
+
+/**
+ * The file that the model came from.
+ *
+ * @return a string owned by the handle; NULL for a model from bytes.
+ */
+const char *glebe_model_path(const glebe_model *model);
+
+/**
+ * The name of the model's input.
+ *
+ * @return a string owned by the handle; NULL for NULL.
+ */
+const char *glebe_model_input_name(const glebe_model *model);
+
+/**
+ * The name of the output that is taken.
+ *
+ * @return a string owned by the handle; NULL for NULL.
+ */
+const char *glebe_model_output_name(const glebe_model *model);
+
+/**
+ * Channels of the input (bands of the raster); 0 where the model leaves them free.
+ */
+size_t glebe_model_input_channels(const glebe_model *model);
+
+/**
+ * Width of the tiles in pixels; 0 where the model leaves it free.
+ */
+size_t glebe_model_tile_width(const glebe_model *model);
+
+/**
+ * Height of the tiles in pixels; 0 where the model leaves it free.
+ */
+size_t glebe_model_tile_height(const glebe_model *model);
+
+/**
+ * Tiles a run; 0 where the model leaves them free.
+ */
+size_t glebe_model_batch(const glebe_model *model);
+
+/**
+ * The number of class names in the model's metadata; 0 where there are none.
+ */
+size_t glebe_model_class_name_count(const glebe_model *model);
+
+/**
+ * The name of a class, from 0, as the model's metadata has it.
+ *
+ * @return a string owned by the handle; NULL from glebe_model_class_name_count on.
+ */
+const char *glebe_model_class_name(const glebe_model *model, size_t index);
+
+/**
+ * Frees the model. No call that was given it may still be running.
+ *
+ * @param model  nullable.
+ */
+void glebe_model_free(glebe_model *model);
+
+/**
+ * Fills `image` with zeros and its size.
+ *
+ * @param image  the struct to fill.
+ * @param size   sizeof(glebe_image).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+ */
+glebe_status glebe_image_init(glebe_image *image, size_t size);
+
+/**
+ * Fills `options` with the defaults.
+ *
+ * @param options  the struct to fill.
+ * @param size     sizeof(glebe_segment_options).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+ */
+glebe_status glebe_segment_options_init(glebe_segment_options *options, size_t size);
+
+/**
+ * Type of the samples: GLEBE_DATA_TYPE_*.
+ */
+int32_t glebe_prediction_data_type(const glebe_prediction *prediction);
+
+/**
+ * Number of bands: one with class numbers, or one a class or channel.
+ */
+size_t glebe_prediction_bands(const glebe_prediction *prediction);
+
+/**
+ * Number of rows; other than the image's for models of another output scale.
+ */
+size_t glebe_prediction_height(const glebe_prediction *prediction);
+
+/**
+ * Number of columns; other than the image's for models of another output scale.
+ */
+size_t glebe_prediction_width(const glebe_prediction *prediction);
+
+/**
+ * The samples, dense [bands, height, width], the column fastest.
+ *
+ * @return memory owned by the prediction; NULL for NULL.
+ */
+const void *glebe_prediction_data(const glebe_prediction *prediction);
+
+/**
+ * Bytes of the samples.
+ */
+size_t glebe_prediction_size(const glebe_prediction *prediction);
+
+/**
+ * What marks invalid pixels in the samples; may be NaN. 0 for NULL.
+ */
+double glebe_prediction_nodata(const glebe_prediction *prediction);
+
+/**
+ * What was done, and how fast: the JSON object that `glebe segment --report` writes.
+ *
+ * @return a string owned by the prediction; NULL for NULL.
+ */
+const char *glebe_prediction_report(const glebe_prediction *prediction);
+
+/**
+ * Frees the prediction with its samples.
+ *
+ * @param prediction  nullable.
+ */
+void glebe_prediction_free(glebe_prediction *prediction);
+
+/**
+ * Scores a raster file and writes a GeoTIFF, which appears complete or not at all. It has the input's
+ * georeferencing, and its size where the model's output is not at another scale.
+ *
+ * @param model    the model; other threads may use it at the same time.
+ * @param input    the raster: a regular local file.
+ * @param output   the file to write.
+ * @param options  nullable: the defaults.
+ * @param report   nullable: what was done, and how fast, as the JSON object that `glebe segment --report` writes;
+ *                 free it with glebe_buffer_free.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for an option that is wrong in itself;
+ *         GLEBE_STATUS_ALREADY_EXISTS for an output without overwrite; GLEBE_STATUS_RASTER_INVALID,
+ *         GLEBE_STATUS_RASTER_UNSUPPORTED; GLEBE_STATUS_MISMATCH where model, raster and options do not fit together;
+ *         GLEBE_STATUS_PROVIDER_UNAVAILABLE; GLEBE_STATUS_CANCELLED; GLEBE_STATUS_OUT_OF_MEMORY;
+ *         GLEBE_STATUS_RUNTIME; errors of files; GLEBE_STATUS_NOT_SUPPORTED in a build without GDAL.
+ */
+glebe_status glebe_segment_file(const glebe_model *model,
+                                const char *input,
+                                const char *output,
+                                const glebe_segment_options *options,
+                                glebe_buffer *report,
+                                glebe_error **error);
+
+/**
+ * Scores an image in memory. Nothing is read or written on disk.
+ *
+ * @param model    the model; other threads may use it at the same time.
+ * @param image    the image.
+ * @param options  nullable: the defaults. Those for files only are not looked at, except that they must be sound.
+ * @param out      the result, to free with glebe_prediction_free.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for an image or option that is wrong in itself;
+ *         GLEBE_STATUS_MISMATCH where model, image and options do not fit together; GLEBE_STATUS_PROVIDER_UNAVAILABLE;
+ *         GLEBE_STATUS_CANCELLED; GLEBE_STATUS_OUT_OF_MEMORY; GLEBE_STATUS_RUNTIME.
+ */
+glebe_status glebe_segment_array(const glebe_model *model,
+                                 const glebe_image *image,
+                                 const glebe_segment_options *options,
+                                 glebe_prediction **out,
+                                 glebe_error **error);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* GLEBE_H */

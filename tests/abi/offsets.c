@@ -1,0 +1,87 @@
+/* Layout of every struct of glebe.h on systems with pointers of 64 bits. Lines are added, never changed. */
+#include <stddef.h>
+
+#include "glebe.h"
+
+_Static_assert(sizeof(glebe_buffer) == 16, "");
+_Static_assert(offsetof(glebe_buffer, data) == 0, "");
+_Static_assert(offsetof(glebe_buffer, size) == 8, "");
+
+_Static_assert(sizeof(glebe_runtime_options) == 16, "");
+_Static_assert(offsetof(glebe_runtime_options, struct_size) == 0, "");
+_Static_assert(offsetof(glebe_runtime_options, reserved) == 4, "");
+_Static_assert(offsetof(glebe_runtime_options, library) == 8, "");
+
+_Static_assert(sizeof(glebe_model_options) == 32, "");
+_Static_assert(offsetof(glebe_model_options, struct_size) == 0, "");
+_Static_assert(offsetof(glebe_model_options, external_data) == 4, "");
+_Static_assert(offsetof(glebe_model_options, output) == 8, "");
+_Static_assert(offsetof(glebe_model_options, max_file_bytes) == 16, "");
+_Static_assert(offsetof(glebe_model_options, max_weight_bytes) == 24, "");
+
+_Static_assert(sizeof(glebe_image) == 72, "");
+_Static_assert(offsetof(glebe_image, struct_size) == 0, "");
+_Static_assert(offsetof(glebe_image, data_type) == 4, "");
+_Static_assert(offsetof(glebe_image, channels) == 8, "");
+_Static_assert(offsetof(glebe_image, height) == 16, "");
+_Static_assert(offsetof(glebe_image, width) == 24, "");
+_Static_assert(offsetof(glebe_image, channel_stride) == 32, "");
+_Static_assert(offsetof(glebe_image, row_stride) == 40, "");
+_Static_assert(offsetof(glebe_image, column_stride) == 48, "");
+_Static_assert(offsetof(glebe_image, data) == 56, "");
+_Static_assert(offsetof(glebe_image, valid) == 64, "");
+
+_Static_assert(sizeof(glebe_progress) == 32, "");
+_Static_assert(offsetof(glebe_progress, struct_size) == 0, "");
+_Static_assert(offsetof(glebe_progress, reserved) == 4, "");
+_Static_assert(offsetof(glebe_progress, done) == 8, "");
+_Static_assert(offsetof(glebe_progress, total) == 16, "");
+_Static_assert(offsetof(glebe_progress, elapsed_s) == 24, "");
+
+_Static_assert(sizeof(glebe_segment_options) == 264, "");
+_Static_assert(offsetof(glebe_segment_options, struct_size) == 0, "");
+_Static_assert(offsetof(glebe_segment_options, threads) == 4, "");
+_Static_assert(offsetof(glebe_segment_options, bands) == 8, "");
+_Static_assert(offsetof(glebe_segment_options, bands_len) == 16, "");
+_Static_assert(offsetof(glebe_segment_options, scale) == 24, "");
+_Static_assert(offsetof(glebe_segment_options, scale_len) == 32, "");
+_Static_assert(offsetof(glebe_segment_options, mean) == 40, "");
+_Static_assert(offsetof(glebe_segment_options, mean_len) == 48, "");
+_Static_assert(offsetof(glebe_segment_options, std) == 56, "");
+_Static_assert(offsetof(glebe_segment_options, std_len) == 64, "");
+_Static_assert(offsetof(glebe_segment_options, tile_width) == 72, "");
+_Static_assert(offsetof(glebe_segment_options, tile_height) == 76, "");
+_Static_assert(offsetof(glebe_segment_options, overlap_px) == 80, "");
+_Static_assert(offsetof(glebe_segment_options, overlap_share) == 88, "");
+_Static_assert(offsetof(glebe_segment_options, blend) == 96, "");
+_Static_assert(offsetof(glebe_segment_options, padding) == 100, "");
+_Static_assert(offsetof(glebe_segment_options, padding_value) == 104, "");
+_Static_assert(offsetof(glebe_segment_options, batch) == 112, "");
+_Static_assert(offsetof(glebe_segment_options, activation) == 116, "");
+_Static_assert(offsetof(glebe_segment_options, provider) == 120, "");
+_Static_assert(offsetof(glebe_segment_options, provider_option_keys) == 128, "");
+_Static_assert(offsetof(glebe_segment_options, provider_option_values) == 136, "");
+_Static_assert(offsetof(glebe_segment_options, provider_options_len) == 144, "");
+_Static_assert(offsetof(glebe_segment_options, product) == 152, "");
+_Static_assert(offsetof(glebe_segment_options, data_type) == 156, "");
+_Static_assert(offsetof(glebe_segment_options, threshold) == 160, "");
+_Static_assert(offsetof(glebe_segment_options, nodata) == 168, "");
+_Static_assert(offsetof(glebe_segment_options, has_nodata) == 176, "");
+_Static_assert(offsetof(glebe_segment_options, nodata_rule) == 180, "");
+_Static_assert(offsetof(glebe_segment_options, format) == 184, "");
+_Static_assert(offsetof(glebe_segment_options, compression) == 188, "");
+_Static_assert(offsetof(glebe_segment_options, overwrite) == 192, "");
+_Static_assert(offsetof(glebe_segment_options, reserved) == 196, "");
+_Static_assert(offsetof(glebe_segment_options, class_names) == 200, "");
+_Static_assert(offsetof(glebe_segment_options, class_names_len) == 208, "");
+_Static_assert(offsetof(glebe_segment_options, drivers) == 216, "");
+_Static_assert(offsetof(glebe_segment_options, drivers_len) == 224, "");
+_Static_assert(offsetof(glebe_segment_options, cancel) == 232, "");
+_Static_assert(offsetof(glebe_segment_options, progress) == 240, "");
+_Static_assert(offsetof(glebe_segment_options, progress_user_data) == 248, "");
+_Static_assert(offsetof(glebe_segment_options, progress_destroy) == 256, "");
+
+int main(void)
+{
+    return 0;
+}

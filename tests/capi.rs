@@ -1,0 +1,155 @@
+//! The C ABI from C: programs compiled against `include/glebe.h` and linked to `libglebe.so`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is the report of a test")]
+#![cfg(all(target_os = "linux", feature = "raster"))]
+
+#[path = "capi/harness.rs"]
+mod harness;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use glebe::raster::{OpenOptions, Raster};
+
+use harness::{SIZE, class, compile, fixtures, root, run};
+
+/// Compiles and runs `tests/capi/NAME.c` on fresh fixtures.
+fn program(name: &str) -> tempfile::TempDir {
+    let folder = fixtures();
+    let program = compile(&root().join(format!("tests/capi/{name}.c")), folder.path());
+    run(Command::new(program).arg(folder.path()));
+    folder
+}
+
+fn has_the_classes(path: &Path) {
+    let raster = Raster::open(path, &OpenOptions::default()).unwrap();
+    assert_eq!(raster.size(), SIZE);
+    let bands = raster.color_bands();
+    let window = glebe::geometry::Window::of(SIZE);
+    let samples = raster.read(&bands, window, glebe::geometry::Padding::Reflect).unwrap();
+    for ((_, y, x), got) in samples.to_f64().indexed_iter() {
+        assert_eq!(*got, class(y, x), "row {y}, column {x}");
+    }
+}
+
+#[test]
+fn the_library_as_a_whole() {
+    program("library");
+}
+
+#[test]
+fn models() {
+    program("model");
+}
+
+#[test]
+fn options_of_every_size() {
+    program("options");
+}
+
+#[test]
+fn arrays() {
+    program("array");
+}
+
+#[test]
+fn rasters() {
+    let folder = program("raster");
+    has_the_classes(&folder.path().join("out.tif"));
+}
+
+#[test]
+fn callbacks_and_their_user_data() {
+    let folder = program("callback");
+    has_the_classes(&folder.path().join("finished.tif"));
+}
+
+#[test]
+fn log_messages() {
+    program("log");
+}
+
+#[test]
+fn threads_and_signals() {
+    program("threads");
+}
+
+#[test]
+fn a_forked_child() {
+    program("fork");
+}
+
+#[test]
+fn the_example() {
+    let folder = fixtures();
+    let program = compile(&root().join("examples/c/segment.c"), folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let output = run(Command::new(&program).args([at("bands.onnx"), at("in.tif"), at("out.tif")]));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["pixels"], SIZE.pixels());
+    has_the_classes(&at("out.tif"));
+
+    // The exit code is the status, and the message names the file.
+    let output =
+        Command::new(&program).args([at("bands.onnx"), at("none.tif"), at("out.tif")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(glebe::ErrorKind::NotFound.code()));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("not-found: ") && text.contains("none.tif"), "{text}");
+    assert_eq!(Command::new(&program).output().unwrap().status.code(), Some(2));
+}
+
+/// C++ includes the same header, more than once, and links the same names.
+#[test]
+fn the_header_is_cpp_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("twice.cc");
+    let text = "#include <glebe.h>\n#include <glebe.h>\nint main() { return glebe_abi_version() == GLEBE_ABI_VERSION ? 0 : 1; }\n";
+    std::fs::write(&source, text).unwrap();
+    let program = folder.path().join("twice");
+    let link = harness::link_folder();
+    let mut command = Command::new(std::env::var("CXX").unwrap_or_else(|_| "g++".into()));
+    command
+        .args(["-std=c++17", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wold-style-cast"])
+        .arg("-I")
+        .arg(root().join("include"))
+        .args([source.as_os_str(), "-o".as_ref(), program.as_os_str(), "-L".as_ref(), link.as_os_str()])
+        .args(["-lglebe".to_owned(), format!("-Wl,-rpath,{}", link.display())]);
+    run(&mut command);
+    run(&mut Command::new(program));
+}
+
+/// Runs a program under memcheck: no invalid access, nothing definitely lost. Says so where valgrind is absent.
+fn memcheck(name: &str, arguments: &[&str]) {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        #[allow(clippy::print_stdout, reason = "a test that did not run says so")]
+        {
+            let _ = writeln!(std::io::stderr(), "skipped: valgrind is not installed");
+        }
+        return;
+    }
+    let folder = fixtures();
+    let program = compile(&root().join(name), folder.path());
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"])
+        .args(["--show-leak-kinds=definite", "--num-callers=40", "--quiet"])
+        .arg(format!("--suppressions={}", root().join("tests/capi/valgrind.supp").display()))
+        .arg(program)
+        .args(arguments.iter().map(|name| folder.path().join(name)));
+    run(&mut command);
+}
+
+#[test]
+fn the_example_under_memcheck() {
+    memcheck("examples/c/segment.c", &["bands.onnx", "in.tif", "out.tif"]);
+}
+
+#[test]
+fn models_under_memcheck() {
+    memcheck("tests/capi/model.c", &[""]);
+}
+
+#[test]
+fn callbacks_under_memcheck() {
+    memcheck("tests/capi/callback.c", &[""]);
+}

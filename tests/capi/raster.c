@@ -1,0 +1,61 @@
+/* Files: a raster in, a GeoTIFF out (looked at by the test around this program), and what can go wrong. */
+#include "check.h"
+
+int main(int argc, char **argv)
+{
+    CHECK(argc == 2);
+    folder = argv[1];
+    glebe_runtime *runtime = load();
+    glebe_model *model = open_model(runtime, "bands.onnx");
+    glebe_segment_options options = four_tiles();
+    glebe_buffer report = {NULL, 0};
+
+    OK(glebe_segment_file(model, file("in.tif"), file("out.tif"), &options, &report, &error));
+    CHECK(report.data[report.size] == 0);
+    CHECK(strstr((const char *)report.data, "\"tiles\": 4") != NULL);
+    CHECK(strstr((const char *)report.data, "\"class_pixels\": [") != NULL);
+    glebe_buffer_free(&report);
+
+    FAILS(GLEBE_STATUS_ALREADY_EXISTS, "out.tif",
+          glebe_segment_file(model, file("in.tif"), file("out.tif"), &options, &report, &error));
+    CHECK(report.data == NULL);
+    options.overwrite = 1;
+    const char *const names[] = {"no", "yes"};
+    options.class_names = names;
+    options.class_names_len = 2;
+    options.format = GLEBE_FORMAT_GTIFF;
+    options.compression = GLEBE_COMPRESSION_LZW;
+    OK(glebe_segment_file(model, file("in.tif"), file("out.tif"), &options, NULL, &error));
+    options.class_names_len = 1;
+    FAILS(GLEBE_STATUS_MISMATCH, "class names",
+          glebe_segment_file(model, file("in.tif"), file("bad.tif"), &options, NULL, &error));
+
+    options = four_tiles();
+    CHECK(glebe_segment_file(model, file("two.tif"), file("bad.tif"), &options, NULL, &error) ==
+          GLEBE_STATUS_MISMATCH);
+    CHECK(strcmp(glebe_error_path(error), file("two.tif")) == 0);
+    CHECK(strcmp(glebe_error_tensor(error), "x") == 0);
+    glebe_error_free(error);
+    error = NULL;
+    FAILS(GLEBE_STATUS_NOT_FOUND, "nothing.tif",
+          glebe_segment_file(model, file("nothing.tif"), file("bad.tif"), &options, NULL, &error));
+    FAILS(GLEBE_STATUS_RASTER_INVALID, "damaged.onnx",
+          glebe_segment_file(model, file("damaged.onnx"), file("bad.tif"), &options, NULL, &error));
+    FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "same file",
+          glebe_segment_file(model, file("in.tif"), file("in.tif"), &options, NULL, &error));
+    FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "virtual file system",
+          glebe_segment_file(model, "/vsimem/in.tif", file("bad.tif"), &options, NULL, &error));
+    const uint32_t bands[] = {1, 2, 9};
+    options.bands = bands;
+    options.bands_len = 3;
+    CHECK(glebe_segment_file(model, file("in.tif"), file("bad.tif"), &options, NULL, &error) ==
+          GLEBE_STATUS_INVALID_ARGUMENT);
+    CHECK(glebe_error_band(error) == 9);
+    glebe_error_free(error);
+    error = NULL;
+    CHECK(!exists(file("bad.tif")));
+
+    glebe_model_free(model);
+    glebe_runtime_free(runtime);
+    return 0;
+}

@@ -1,0 +1,200 @@
+//! NULL for every pointer of every function: generated from `include/glebe.h`, one child process a pointer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is the report of a test")]
+#![cfg(all(target_os = "linux", feature = "raster"))]
+
+#[path = "capi/harness.rs"]
+mod harness;
+#[path = "capi/header.rs"]
+mod header;
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use harness::{compile, fixtures};
+use header::{Function, Parameter};
+
+/// The functions of the C program that make a valid value of each kind.
+const PROLOGUE: &str = r#"
+#include "@ROOT@/tests/capi/check.h"
+
+static glebe_runtime *a_runtime(void) { return load(); }
+static glebe_model *a_model(void) { return open_model(load(), "bands.onnx"); }
+
+static inline glebe_error *an_error(void)
+{
+    glebe_error *made = NULL;
+    glebe_buffer json = {NULL, 0};
+    CHECK(glebe_inspect_file("/nowhere", &json, &made) == GLEBE_STATUS_NOT_FOUND);
+    return made;
+}
+
+static const glebe_image *an_image(void)
+{
+    static unsigned char samples[BANDS * PIXELS];
+    static glebe_image image;
+    image = image_of(samples, GLEBE_DATA_TYPE_U8);
+    return &image;
+}
+
+static inline glebe_prediction *a_prediction(void)
+{
+    glebe_prediction *out = NULL;
+    CHECK(glebe_segment_array(a_model(), an_image(), NULL, &out, NULL) == GLEBE_STATUS_OK);
+    return out;
+}
+
+static const unsigned char *model_bytes(size_t *size)
+{
+    static unsigned char bytes[65536];
+    FILE *open = fopen(file("bands.onnx"), "rb");
+    CHECK(open != NULL);
+    *size = fread(bytes, 1, sizeof bytes, open);
+    fclose(open);
+    return bytes;
+}
+
+static size_t model_size(void) { size_t size; model_bytes(&size); return size; }
+static const unsigned char *model_data(void) { size_t size; return model_bytes(&size); }
+
+static int destroyed;
+static void destroy_it(void *user_data) { (void)user_data; destroyed++; }
+static void log_it(int32_t level, const char *target, const char *message, void *user_data)
+{
+    (void)level; (void)target; (void)message; (void)user_data;
+}
+
+/* Not NULL: nothing may be written there by a call that fails. */
+static void *const MARK = &destroyed;
+static glebe_runtime *out_runtime;
+static glebe_model *out_model;
+static glebe_prediction *out_prediction;
+static glebe_buffer buffer;
+static glebe_runtime_options runtime_options;
+static glebe_model_options model_options;
+static glebe_segment_options segment_options;
+static glebe_image image;
+
+int main(int argc, char **argv)
+{
+    CHECK(argc == 3);
+    folder = argv[1];
+    out_runtime = MARK;
+    out_model = MARK;
+    out_prediction = MARK;
+    glebe_runtime_options_init(&runtime_options, sizeof runtime_options);
+    glebe_model_options_init(&model_options, sizeof model_options);
+    glebe_segment_options_init(&segment_options, sizeof segment_options);
+    glebe_image_init(&image, sizeof image);
+    int success = 0;
+    switch (atoi(argv[2])) {
+"#;
+
+/// An expression for a valid value, for case number `case`.
+fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
+    let text = match (parameter.kind.as_str(), parameter.name.as_str()) {
+        ("const glebe_runtime *" | "glebe_runtime *", _) => "a_runtime()",
+        ("const glebe_model *" | "glebe_model *", _) => "a_model()",
+        ("const glebe_error *" | "glebe_error *", _) => "an_error()",
+        ("const glebe_prediction *" | "glebe_prediction *", _) => "a_prediction()",
+        ("const glebe_cancel_token *" | "glebe_cancel_token *", _) => "glebe_cancel_token_new()",
+        ("const glebe_image *", _) => "an_image()",
+        ("glebe_image *", _) => "&image",
+        ("const glebe_runtime_options *" | "glebe_runtime_options *", _) => "&runtime_options",
+        ("const glebe_model_options *" | "glebe_model_options *", _) => "&model_options",
+        ("const glebe_segment_options *" | "glebe_segment_options *", _) => "&segment_options",
+        ("glebe_runtime **", _) => "&out_runtime",
+        ("glebe_model **", _) => "&out_model",
+        ("glebe_prediction **", _) => "&out_prediction",
+        ("glebe_error **", "error") => "&error",
+        ("glebe_buffer *", _) => "&buffer",
+        ("const char *", "path") => "file(\"bands.onnx\")",
+        ("const char *", "input") => "file(\"in.tif\")",
+        ("const char *", "output") => return format!("file(\"out-{case}.tif\")"),
+        ("const uint8_t *", "data") => "model_data()",
+        ("size_t", "size") if function.name.ends_with("_init") => {
+            return format!("sizeof *{}", valid(function, &function.parameters[0], case));
+        }
+        ("size_t", "size") => "model_size()",
+        ("size_t", "index") => "0",
+        ("int32_t", "level") => "GLEBE_LOG_WARN",
+        ("glebe_status", _) => "GLEBE_STATUS_OK",
+        ("void *", "user_data") => "&destroyed",
+        ("glebe_log_fn", _) => "log_it",
+        ("glebe_destroy_fn", _) => "destroy_it",
+        (kind, name) => panic!("{}: no valid value is known for {kind} {name}: add one", function.name),
+    };
+    text.to_owned()
+}
+
+/// The call with NULL for the parameter at `index`, and what must hold afterwards.
+fn case(number: usize, function: &Function, index: usize) -> String {
+    let null = &function.parameters[index];
+    let arguments: Vec<String> = function
+        .parameters
+        .iter()
+        .enumerate()
+        .map(|(at, parameter)| if at == index { "NULL".into() } else { valid(function, parameter, number) })
+        .collect();
+    let call = format!("{}({})", function.name, arguments.join(", "));
+    let has_error = function.parameters.iter().any(|parameter| parameter.kind == "glebe_error **");
+    let body = match (function.result.as_str(), null.nullable) {
+        ("void", _) => format!("{call};"),
+        ("glebe_status", true) => format!("CHECK({call} == GLEBE_STATUS_OK); success = 1;"),
+        // An accessor of an error, whose neutral status is "ok".
+        ("glebe_status", false) if function.name == "glebe_error_code" => {
+            format!("CHECK({call} == GLEBE_STATUS_OK);")
+        }
+        ("glebe_status", false) if has_error => {
+            format!("FAILS(GLEBE_STATUS_INVALID_ARGUMENT, \"{} is NULL\", {call});", null.name)
+        }
+        ("glebe_status", false) => format!("CHECK({call} == GLEBE_STATUS_INVALID_ARGUMENT);"),
+        ("int64_t", false) => format!("CHECK({call} == -1);"),
+        ("size_t" | "int32_t" | "double", false) => format!("CHECK({call} == 0);"),
+        (result, false) if result.ends_with('*') => format!("CHECK({call} == NULL);"),
+        (result, _) => panic!("{}: no neutral value is known for {result}: add one", function.name),
+    };
+    format!("    case {number}: /* {} */\n        {body}\n        break;\n", null.name)
+}
+
+#[test]
+fn null_for_every_pointer() {
+    let text = header::text();
+    let functions = header::functions(&text);
+    let declared = text.lines().filter(|line| line.contains("glebe_") && line.contains('(')).filter(|line| {
+        let line = line.trim_start();
+        !line.starts_with(['*', '/']) && !line.starts_with("typedef")
+    });
+    assert_eq!(functions.len(), declared.count(), "functions that the scan has not found");
+
+    let mut program = PROLOGUE.replace("@ROOT@", env!("CARGO_MANIFEST_DIR"));
+    let mut cases = Vec::new();
+    for function in &functions {
+        for index in 0..function.parameters.len() {
+            if function.parameters[index].is_pointer() {
+                write!(program, "{}", case(cases.len(), function, index)).unwrap();
+                cases.push(format!("{}, {}", function.name, function.parameters[index].name));
+            }
+        }
+    }
+    program.push_str(
+        "    default: CHECK(0);\n    }\n    CHECK(error == NULL);\n    if (!success) {\n        CHECK(out_runtime == MARK && out_model == MARK && out_prediction == MARK);\n        CHECK(buffer.data == NULL && buffer.size == 0);\n    }\n    return 0;\n}\n",
+    );
+    let pointers: usize =
+        functions.iter().flat_map(|function| &function.parameters).filter(|p| p.is_pointer()).count();
+    assert_eq!(cases.len(), pointers);
+    assert!(pointers > 70, "only {pointers} pointers found in the header");
+
+    let folder = fixtures();
+    let source = folder.path().join("null.c");
+    std::fs::write(&source, program).unwrap();
+    let program = compile(&source, folder.path());
+    let mut failed = Vec::new();
+    for (number, name) in cases.iter().enumerate() {
+        let output = Command::new(&program).arg(folder.path()).arg(number.to_string()).output().unwrap();
+        if !output.status.success() {
+            failed.push(format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr)));
+        }
+    }
+    assert!(failed.is_empty(), "{} of {pointers} failed:\n{}", failed.len(), failed.join("\n"));
+    println!("{} functions, {pointers} pointers", functions.len());
+}
