@@ -1,0 +1,992 @@
+/*
+ * glebe.hpp: glebe.h for C++17.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * EXAMPLE
+ *
+ *     glebe::Runtime runtime;
+ *     glebe::Model model(runtime, "model.onnx");
+ *     glebe::SegmentOptions options;
+ *     options.scale = {10000};
+ *     options.progress = [](const glebe::Progress &now) { return now.done < 1000; };
+ *     model.segment_file("in.tif", "out.tif", options);
+ *
+ * Link with -lglebe. A longer example is examples/cpp/segment.cpp. There is nothing to compile but this header; it
+ * may be included in any number of translation units. What glebe.h says of files, threads, forks and memory holds
+ * here too; this page tells what C++ adds.
+ *
+ * ERRORS are exceptions: glebe::Error, with the status of glebe.h. std::bad_alloc may come from the strings and
+ * vectors of this header. Functions marked noexcept report nothing. A call that throws has no effect beside what
+ * glebe.h says.
+ *
+ * CALLBACKS may throw anything. Nothing is thrown through the library: the exception is kept, the job is cancelled,
+ * and the same exception leaves the function that started the job. The model can be used afterwards.
+ *
+ * HANDLES (Runtime, Model, CancelToken, Prediction) can be moved, not copied, and free what they hold. One that was
+ * moved from holds nothing: it may be assigned to and destroyed; functions that can fail throw
+ * GLEBE_STATUS_INVALID_ARGUMENT, the others return zeros and empty strings. Handles may be destroyed in any order.
+ * get() gives the C handle, for functions of glebe.h that have no counterpart here.
+ *
+ * THREADS. const functions of one handle may be called by several threads at the same time; functions that are not
+ * const (moving, assigning, destroying) need it for themselves. SegmentOptions may be shared by jobs that run side
+ * by side only if its progress function can bear that.
+ *
+ * STRINGS are UTF-8. File names are std::string; a std::filesystem::path converts to it by itself on POSIX. A
+ * string with a NUL inside is GLEBE_STATUS_INVALID_ARGUMENT, not silently cut.
+ */
+
+#ifndef GLEBE_HPP
+#define GLEBE_HPP
+
+#if __cplusplus < 201703L && (!defined(_MSVC_LANG) || _MSVC_LANG < 201703L)
+#error "glebe.hpp needs C++17: compile with -std=c++17 or newer"
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "glebe.h"
+
+namespace glebe {
+
+/// Sample types: GLEBE_DATA_TYPE_*.
+enum class DataType : std::int32_t {
+    automatic = GLEBE_DATA_TYPE_DEFAULT, ///< As fits: in options only.
+    u8 = GLEBE_DATA_TYPE_U8,
+    u16 = GLEBE_DATA_TYPE_U16,
+    i16 = GLEBE_DATA_TYPE_I16,
+    u32 = GLEBE_DATA_TYPE_U32,
+    i32 = GLEBE_DATA_TYPE_I32,
+    u64 = GLEBE_DATA_TYPE_U64,
+    i64 = GLEBE_DATA_TYPE_I64,
+    f32 = GLEBE_DATA_TYPE_F32,
+    f64 = GLEBE_DATA_TYPE_F64,
+};
+
+/// How overlapping tiles become one map: GLEBE_BLEND_*.
+enum class Blend : std::int32_t {
+    crop = GLEBE_BLEND_CROP,
+    gaussian = GLEBE_BLEND_GAUSSIAN,
+    hann = GLEBE_BLEND_HANN,
+    linear = GLEBE_BLEND_LINEAR,
+    constant = GLEBE_BLEND_CONSTANT,
+};
+
+/// What the model sees past the raster's edge: GLEBE_PADDING_*.
+enum class Padding : std::int32_t {
+    reflect = GLEBE_PADDING_REFLECT,
+    edge = GLEBE_PADDING_EDGE,
+    constant = GLEBE_PADDING_CONSTANT,
+};
+
+/// How the output becomes probabilities: GLEBE_ACTIVATION_*.
+enum class Activation : std::int32_t {
+    automatic = GLEBE_ACTIVATION_AUTO,
+    softmax = GLEBE_ACTIVATION_SOFTMAX,
+    sigmoid = GLEBE_ACTIVATION_SIGMOID,
+    none = GLEBE_ACTIVATION_NONE,
+};
+
+/// What is written: GLEBE_PRODUCT_*.
+enum class Product : std::int32_t {
+    classes = GLEBE_PRODUCT_CLASSES,
+    probabilities = GLEBE_PRODUCT_PROBABILITIES,
+    logits = GLEBE_PRODUCT_LOGITS,
+};
+
+/// When nodata values make a pixel invalid: GLEBE_NODATA_RULE_*.
+enum class NodataRule : std::int32_t {
+    all = GLEBE_NODATA_RULE_ALL,
+    any = GLEBE_NODATA_RULE_ANY,
+};
+
+/// The output's format: GLEBE_FORMAT_*.
+enum class Format : std::int32_t {
+    cog = GLEBE_FORMAT_COG,
+    gtiff = GLEBE_FORMAT_GTIFF,
+};
+
+/// The output's compression: GLEBE_COMPRESSION_*.
+enum class Compression : std::int32_t {
+    deflate = GLEBE_COMPRESSION_DEFLATE,
+    lzw = GLEBE_COMPRESSION_LZW,
+    zstd = GLEBE_COMPRESSION_ZSTD,
+    none = GLEBE_COMPRESSION_NONE,
+};
+
+/// How grave a message is: GLEBE_LOG_*.
+enum class LogLevel : std::int32_t {
+    off = GLEBE_LOG_OFF,
+    error = GLEBE_LOG_ERROR,
+    warn = GLEBE_LOG_WARN,
+    info = GLEBE_LOG_INFO,
+    debug = GLEBE_LOG_DEBUG,
+    trace = GLEBE_LOG_TRACE,
+};
+
+namespace detail {
+
+/// Frees a C handle with the function of its class.
+template <auto Free>
+struct Freed {
+    template <class T>
+    void operator()(T *handle) const noexcept {
+        Free(handle);
+    }
+};
+
+/// Owns a C handle. Move-only; NULL when moved from.
+template <class T, auto Free>
+using Handle = std::unique_ptr<T, Freed<Free>>;
+
+/// Owns a glebe_buffer for as long as its text is copied.
+struct Buffer {
+    glebe_buffer bytes = {nullptr, 0};
+
+    Buffer() = default;
+    Buffer(const Buffer &) = delete;
+    Buffer &operator=(const Buffer &) = delete;
+    ~Buffer() { glebe_buffer_free(&bytes); }
+
+    [[nodiscard]] std::string text() const {
+        return bytes.data == nullptr ? std::string()
+                                     : std::string(reinterpret_cast<const char *>(bytes.data), bytes.size);
+    }
+};
+
+/// A string of an accessor; empty for NULL.
+[[nodiscard]] inline std::string text(const char *string) { return string == nullptr ? "" : string; }
+
+/// The first string that is not NULL; the second never is.
+[[nodiscard]] inline const char *first_text(const char *string, const char *other) noexcept {
+    return string == nullptr ? other : string;
+}
+
+/// A string of an accessor; none for NULL.
+[[nodiscard]] inline std::optional<std::string> optional_text(const char *string) {
+    return string == nullptr ? std::nullopt : std::optional<std::string>(string);
+}
+
+/// A number of an accessor; none for -1.
+[[nodiscard]] inline std::optional<std::int64_t> optional_number(std::int64_t number) noexcept {
+    return number < 0 ? std::nullopt : std::optional<std::int64_t>(number);
+}
+
+} // namespace detail
+
+/// What went wrong. what() is the whole text in one line: where (path, tile, band, tensor), what, and the causes.
+///
+/// Copies share what they hold, so that copying never throws.
+class [[gnu::visibility("default")]] Error : public std::runtime_error {
+public:
+    /// An error of the program's own; the library's are made by the functions that fail.
+    Error(glebe_status status, const std::string &message)
+        : std::runtime_error(message), status_(status), place_(std::make_shared<const Place>()) {}
+
+    /// Copies what a C error tells; the object stays the caller's. NULL: the name of the status is the text.
+    Error(glebe_status status, const glebe_error *error)
+        : std::runtime_error(detail::first_text(glebe_error_message(error), glebe_status_name(status))),
+          status_(status), place_(std::make_shared<const Place>(error)) {}
+
+    /// GLEBE_STATUS_*, never GLEBE_STATUS_OK. Be ready for numbers that glebe.h does not name yet.
+    [[nodiscard]] glebe_status status() const noexcept { return status_; }
+
+    /// The short name of the status: "not-found".
+    [[nodiscard]] const char *name() const noexcept { return glebe_status_name(status_); }
+
+    /// The file that the error is about.
+    [[nodiscard]] const std::optional<std::string> &path() const noexcept { return place_->path; }
+
+    /// The tile where it happened, counted from 0 in the order of the job.
+    [[nodiscard]] std::optional<std::int64_t> tile() const noexcept { return place_->tile; }
+
+    /// The band that the error is about, counted from 1.
+    [[nodiscard]] std::optional<std::int64_t> band() const noexcept { return place_->band; }
+
+    /// The model's tensor that the error is about.
+    [[nodiscard]] const std::optional<std::string> &tensor() const noexcept { return place_->tensor; }
+
+    /// The chain of errors below this one, the nearest first. Unlike what() they may have several lines.
+    [[nodiscard]] const std::vector<std::string> &causes() const noexcept { return place_->causes; }
+
+private:
+    struct Place {
+        std::optional<std::string> path;
+        std::optional<std::int64_t> tile;
+        std::optional<std::int64_t> band;
+        std::optional<std::string> tensor;
+        std::vector<std::string> causes;
+
+        Place() = default;
+        explicit Place(const glebe_error *error)
+            : path(detail::optional_text(glebe_error_path(error))),
+              tile(detail::optional_number(glebe_error_tile(error))),
+              band(detail::optional_number(glebe_error_band(error))),
+              tensor(detail::optional_text(glebe_error_tensor(error))) {
+            const std::size_t count = glebe_error_cause_count(error);
+            causes.reserve(count);
+            for (std::size_t index = 0; index < count; ++index) {
+                causes.push_back(detail::text(glebe_error_cause(error, index)));
+            }
+        }
+    };
+
+    glebe_status status_;
+    std::shared_ptr<const Place> place_;
+};
+
+namespace detail {
+
+/// How a call of the C ABI ended.
+class Outcome {
+public:
+    /// Runs `call(glebe_error **)`.
+    template <class Call>
+    explicit Outcome(Call &&call) {
+        glebe_error *error = nullptr;
+        status_ = call(&error);
+        error_.reset(error);
+    }
+
+    /// @throws Error where the call failed.
+    void check() const {
+        if (status_ != GLEBE_STATUS_OK) {
+            throw Error(status_, error_.get());
+        }
+    }
+
+private:
+    glebe_status status_ = GLEBE_STATUS_OK;
+    Handle<glebe_error, glebe_error_free> error_;
+};
+
+/// Runs `call(glebe_error **)` and throws its error.
+template <class Call>
+void call(Call &&function) {
+    Outcome(std::forward<Call>(function)).check();
+}
+
+/// For functions that fail without an error object.
+inline void check(glebe_status status) {
+    if (status != GLEBE_STATUS_OK) {
+        throw Error(status, static_cast<const glebe_error *>(nullptr));
+    }
+}
+
+/// The string for C, which would end it at the first NUL.
+[[nodiscard]] inline const char *c_string(const std::string &string, const char *name) {
+    if (string.find('\0') != std::string::npos) {
+        throw Error(GLEBE_STATUS_INVALID_ARGUMENT, std::string(name) + " has a NUL inside");
+    }
+    return string.c_str();
+}
+
+/// As c_string; NULL for the empty string.
+[[nodiscard]] inline const char *c_string_or_null(const std::string &string, const char *name) {
+    return string.empty() ? nullptr : c_string(string, name);
+}
+
+inline void require_abi(std::uint32_t loaded) {
+    if (loaded != GLEBE_ABI_VERSION) {
+        throw Error(GLEBE_STATUS_NOT_SUPPORTED, "the loaded libglebe has ABI version " + std::to_string(loaded) +
+                                                    ": this program was built for " +
+                                                    std::to_string(GLEBE_ABI_VERSION));
+    }
+}
+
+/// The DataType of samples of type T. Integers go by size and sign, so that `long` and `long long` both fit.
+template <class T>
+[[nodiscard]] constexpr DataType data_type_of() noexcept {
+    constexpr bool text = std::is_same_v<T, bool> || std::is_same_v<T, char> || std::is_same_v<T, wchar_t> ||
+                          std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
+    if constexpr (std::is_same_v<T, float>) {
+        return DataType::f32;
+    } else if constexpr (std::is_same_v<T, double>) {
+        return DataType::f64;
+    } else if constexpr (std::is_integral_v<T> && !text && std::is_unsigned_v<T>) {
+        return sizeof(T) == 1   ? DataType::u8
+               : sizeof(T) == 2 ? DataType::u16
+               : sizeof(T) == 4 ? DataType::u32
+                                : DataType::u64;
+    } else if constexpr (std::is_integral_v<T> && !text && sizeof(T) > 1) {
+        return sizeof(T) == 2 ? DataType::i16 : sizeof(T) == 4 ? DataType::i32 : DataType::i64;
+    } else {
+        return DataType::automatic;
+    }
+}
+
+template <class T>
+[[nodiscard]] constexpr DataType sample_type() noexcept {
+    constexpr DataType type = data_type_of<T>();
+    static_assert(type != DataType::automatic, "samples are integers of 8 bits (unsigned only) to 64, float or double");
+    return type;
+}
+
+} // namespace detail
+
+/// The version of the loaded library, such as "0.1.0"; GLEBE_VERSION is that of the headers.
+[[nodiscard]] inline std::string version() { return glebe_version(); }
+
+/// The ABI version of the loaded library; GLEBE_ABI_VERSION is that of the headers.
+[[nodiscard]] inline std::uint32_t abi_version() noexcept { return glebe_abi_version(); }
+
+/// What the loaded library is, as a JSON object: see glebe_build_info.
+[[nodiscard]] inline std::string build_info() { return glebe_build_info(); }
+
+/// Throws where the loaded library is of another ABI than this header. Runtime, CancelToken, inspect_file and
+/// set_log_callback do it by themselves; nothing else can be called without one of them.
+///
+/// @throws Error GLEBE_STATUS_NOT_SUPPORTED.
+inline void check_abi() { detail::require_abi(glebe_abi_version()); }
+
+/// A view of elements in memory that somebody else owns. Converts to std::span<T> where there is one.
+template <class T>
+class Span {
+public:
+    using element_type = T;
+    using value_type = std::remove_cv_t<T>;
+
+    constexpr Span() noexcept = default;
+    constexpr Span(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
+
+    [[nodiscard]] constexpr T *data() const noexcept { return data_; }
+    [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] constexpr bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard]] constexpr T *begin() const noexcept { return data_; }
+    [[nodiscard]] constexpr T *end() const noexcept { return data_ + size_; }
+
+    /// The element `index`, which must be below size(); not checked.
+    [[nodiscard]] constexpr T &operator[](std::size_t index) const noexcept { return data_[index]; }
+
+private:
+    T *data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/// Told one message: its level, where it comes from ("glebe::...", "glebe::gdal", "ort::...") and its text, one or
+/// more lines without a line break at the end. The views are valid during the call only.
+using LogFunction = std::function<void(LogLevel level, std::string_view target, std::string_view message)>;
+
+/// How far a job is.
+struct Progress {
+    std::uint64_t done;  ///< Tiles done.
+    std::uint64_t total; ///< Tiles of the job.
+    double elapsed_s;    ///< Seconds since the job began.
+};
+
+/// Told after every batch of tiles, on the thread that called the job: true goes on, false cancels it, and what it
+/// throws cancels the job and comes out of the function that started it. It may use the job's model, also to run
+/// other jobs.
+using ProgressFunction = std::function<bool(const Progress &now)>;
+
+namespace detail {
+
+extern "C" {
+
+// Functions that the library calls: of C's linkage, and nothing leaves them. Where a log function throws there is
+// nobody to tell: the message was not for the caller of the moment, and the thread may be one of ONNX Runtime's.
+inline void glebe_hpp_log(std::int32_t level, const char *target, const char *message, void *function) noexcept {
+    try {
+        (*static_cast<const LogFunction *>(function))(static_cast<LogLevel>(level), target, message);
+    } catch (...) {
+    }
+}
+
+inline void glebe_hpp_log_destroy(void *function) noexcept { delete static_cast<LogFunction *>(function); }
+
+} // extern "C"
+
+} // namespace detail
+
+/// Hands the messages of the library, of ONNX Runtime and of GDAL (inside calls of the library) to a function, for
+/// the whole process. A later call replaces it.
+///
+/// @param level     messages of this level and graver ones.
+/// @param function  called from any thread, and from several at the same time; what it throws is dropped. Empty:
+///                  messages are dropped. It is destroyed exactly once, as soon as it was replaced and no thread is
+///                  in it; what its destructor throws ends the program.
+/// @throws Error GLEBE_STATUS_INVALID_ARGUMENT for an unknown level; GLEBE_STATUS_INVALID_STATE where the library is
+///         linked into a Rust program that has a log subscriber of its own.
+inline void set_log_callback(LogLevel level, LogFunction function) {
+    check_abi();
+    auto owned = function ? std::make_unique<LogFunction>(std::move(function)) : nullptr;
+    const bool some = owned != nullptr;
+    detail::call([&](glebe_error **error) {
+        return glebe_log_set_callback(static_cast<std::int32_t>(level), some ? detail::glebe_hpp_log : nullptr,
+                                      owned.release(), some ? detail::glebe_hpp_log_destroy : nullptr, error);
+    });
+}
+
+/// What a model file is and whether it can score rasters ("can_segment", "problem"), as a JSON object, without a
+/// runtime.
+///
+/// @throws Error as Model's constructor, without GLEBE_STATUS_MODEL_UNSUPPORTED.
+[[nodiscard]] inline std::string inspect_file(const std::string &path) {
+    check_abi();
+    const char *c_path = detail::c_string(path, "path");
+    detail::Buffer json;
+    detail::call([&](glebe_error **error) { return glebe_inspect_file(c_path, &json.bytes, error); });
+    return json.text();
+}
+
+/// How to find ONNX Runtime.
+struct RuntimeOptions {
+    /// The library file (libonnxruntime.so...). Empty: the environment variable ORT_DYLIB_PATH; else beside libglebe;
+    /// else the onnxruntime package of the active Python environment; else the system's search.
+    std::string library{};
+};
+
+/// ONNX Runtime, loaded. A process has one, which stays loaded until the process ends; all objects stand for it.
+class Runtime {
+public:
+    /// Finds and loads ONNX Runtime; later calls give the one that is loaded.
+    ///
+    /// @throws Error GLEBE_STATUS_RUNTIME_NOT_FOUND where no usable library is found (the text lists what was
+    /// tried), or
+    ///         the one named cannot be used; GLEBE_STATUS_INVALID_STATE where another library than the one named is
+    ///         loaded already; GLEBE_STATUS_NOT_SUPPORTED for a libglebe of another ABI.
+    explicit Runtime(const RuntimeOptions &options = {}) {
+        check_abi();
+        glebe_runtime_options given;
+        detail::check(glebe_runtime_options_init(&given, sizeof given));
+        given.library = detail::c_string_or_null(options.library, "library");
+        glebe_runtime *handle = nullptr;
+        detail::call([&](glebe_error **error) { return glebe_runtime_load(&given, &handle, error); });
+        handle_.reset(handle);
+    }
+
+    /// ONNX Runtime's version, such as "1.31.1".
+    [[nodiscard]] std::string version() const { return detail::text(glebe_runtime_version(get())); }
+
+    /// The library file that was loaded; a bare name where the system's search found it.
+    [[nodiscard]] std::string library() const { return detail::text(glebe_runtime_library(get())); }
+
+    /// Why this library was taken: "option", "ORT_DYLIB_PATH", "beside glebe", "python environment" or "system".
+    [[nodiscard]] std::string origin() const { return detail::text(glebe_runtime_origin(get())); }
+
+    /// The execution providers, found out by trying each, as a JSON list: see glebe_runtime_providers.
+    [[nodiscard]] std::string providers() const {
+        detail::Buffer json;
+        detail::call([&](glebe_error **error) { return glebe_runtime_providers(get(), &json.bytes, error); });
+        return json.text();
+    }
+
+    [[nodiscard]] const glebe_runtime *get() const noexcept { return handle_.get(); }
+
+private:
+    detail::Handle<glebe_runtime, glebe_runtime_free> handle_;
+};
+
+/// Asks running jobs to stop. Any number of jobs may share one; once set it stays set.
+class CancelToken {
+public:
+    /// A token that is not set.
+    ///
+    /// @throws Error GLEBE_STATUS_NOT_SUPPORTED for a libglebe of another ABI.
+    CancelToken() {
+        check_abi();
+        handle_.reset(glebe_cancel_token_new());
+    }
+
+    /// The jobs that were given this token throw GLEBE_STATUS_CANCELLED, as a rule within the time of one operator
+    /// of the model, and leave no output. May be called from any thread and from a signal handler.
+    void cancel() const noexcept { glebe_cancel_token_cancel(get()); }
+
+    /// Whether the token was set. May be called from any thread.
+    [[nodiscard]] bool is_cancelled() const noexcept { return glebe_cancel_token_is_cancelled(get()) != 0; }
+
+    [[nodiscard]] const glebe_cancel_token *get() const noexcept { return handle_.get(); }
+
+private:
+    detail::Handle<glebe_cancel_token, glebe_cancel_token_free> handle_;
+};
+
+/// A view of an image in memory that somebody else owns: channels, rows and columns of samples of one type, in any
+/// order. The memory is read only, and must stay as it is until the call that was given the view returns.
+class Image {
+public:
+    /// Dense samples [channels, height, width], the column fastest.
+    ///
+    /// @tparam T  an integer of 8 bits (unsigned only), 16, 32 or 64, float or double.
+    template <class T>
+    Image(const T *data, std::size_t channels, std::size_t height, std::size_t width)
+        : Image(strided(data, channels, height, width, 0, 0, 0)) {}
+
+    /// Dense samples [channels, height, width] of a vector.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT where it has more or fewer than channels * height * width
+    /// elements.
+    template <class T>
+    Image(const std::vector<T> &data, std::size_t channels, std::size_t height, std::size_t width)
+        : Image(data.data(), channels, height, width) {
+        std::size_t left = data.size();
+        for (const std::size_t length : {channels, height, width}) {
+            left = length != 0 && left % length == 0 ? left / length : 0;
+        }
+        if (left != 1) {
+            throw Error(GLEBE_STATUS_INVALID_ARGUMENT,
+                        "an image of " + std::to_string(channels) + " x " + std::to_string(height) + " x " +
+                            std::to_string(width) + " has a vector of " + std::to_string(data.size()) + " samples");
+        }
+    }
+
+    /// A view must not outlive its samples.
+    template <class T>
+    Image(const std::vector<T> &&, std::size_t, std::size_t, std::size_t) = delete;
+
+    /// Dense samples [height, width, channels], the channel fastest: the pixels of picture libraries.
+    template <class T>
+    [[nodiscard]] static Image interleaved(const T *data, std::size_t height, std::size_t width, std::size_t channels) {
+        return strided(data, channels, height, width, 1, width * channels, channels);
+    }
+
+    /// Any order: the sample of channel c, row y and column x is the element c * channel_stride + y * row_stride +
+    /// x * column_stride from data. All strides in elements; all three 0: dense [channels, height, width].
+    template <class T>
+    [[nodiscard]] static Image strided(const T *data, std::size_t channels, std::size_t height, std::size_t width,
+                                       std::size_t channel_stride, std::size_t row_stride, std::size_t column_stride) {
+        Image image;
+        image.view_.data_type = static_cast<std::int32_t>(detail::sample_type<T>());
+        image.view_.channels = channels;
+        image.view_.height = height;
+        image.view_.width = width;
+        image.view_.channel_stride = channel_stride;
+        image.view_.row_stride = row_stride;
+        image.view_.column_stride = column_stride;
+        image.view_.data = data;
+        return image;
+    }
+
+    /// Says which pixels are valid: a byte a pixel, dense [height, width], 0 where the pixel holds no data and
+    /// comes back as nodata. NULL (default): all are. (Pixels with samples that are not finite never are.)
+    Image &valid(const std::uint8_t *mask) noexcept {
+        view_.valid = mask;
+        return *this;
+    }
+
+    [[nodiscard]] DataType data_type() const noexcept { return static_cast<DataType>(view_.data_type); }
+    [[nodiscard]] std::size_t channels() const noexcept { return view_.channels; }
+    [[nodiscard]] std::size_t height() const noexcept { return view_.height; }
+    [[nodiscard]] std::size_t width() const noexcept { return view_.width; }
+
+    /// The view for C; valid as long as this object.
+    [[nodiscard]] const glebe_image *get() const noexcept { return &view_; }
+
+private:
+    Image() { detail::check(glebe_image_init(&view_, sizeof view_)); }
+
+    glebe_image view_{};
+};
+
+/// What a scoring job is asked to do. Change what is wanted; the rest are the library's defaults.
+///
+/// What does not fit the model is GLEBE_STATUS_MISMATCH when the job begins.
+struct SegmentOptions {
+    /// Threads of the model. 0: one a processor.
+    std::uint32_t threads = 0;
+    /// The raster's bands (an array's channels), counted from 1, in the order of the model's channels. Empty: as
+    /// the model's metadata says, else all that are not alpha.
+    std::vector<std::uint32_t> bands{};
+    /// Divisors of the samples: the model is fed (x / scale - mean) / stddev. One value, or one a band. Empty: as the
+    /// model's metadata says, else 1.
+    std::vector<double> scale{};
+    /// Means in scaled units. One value, or one a band. Empty: as the model's metadata says, else 0.
+    std::vector<double> mean{};
+    /// Standard deviations in scaled units (`std` in glebe.h). One value, or one a band. Empty: as the model's
+    /// metadata says, else 1.
+    std::vector<double> stddev{};
+    /// Tile width in pixels of the model's input. 0: the model's own where it is fixed, else 512 or less.
+    std::uint32_t tile_width = 0;
+    /// Tile height; 0 where and only where tile_width is 0.
+    std::uint32_t tile_height = 0;
+    /// What neighbouring tiles share, in pixels of the model's input. None: overlap_share counts.
+    std::optional<std::uint32_t> overlap_px{};
+    /// What neighbouring tiles share, as a share of the tile from 0 to below 1.
+    double overlap_share = 0.25;
+    /// How overlapping tiles become one map.
+    Blend blend = Blend::crop;
+    /// What the model sees past the raster's edge.
+    Padding padding = Padding::reflect;
+    /// The value of Padding::constant, in the raster's own units.
+    double padding_value = 0.0;
+    /// Tiles a run. 0: the model's own where it is fixed, else 1 on the processor and 4 on a device.
+    std::uint32_t batch = 0;
+    /// How the output becomes probabilities.
+    Activation activation = Activation::automatic;
+    /// Where the model runs: "cpu", "cuda", "cuda:1", "tensorrt:0". Empty: "cpu". Strict: there is no fallback.
+    std::string provider{};
+    /// Names and values of options of the provider, as ONNX Runtime has them ("gpu_mem_limit").
+    std::vector<std::pair<std::string, std::string>> provider_options{};
+    /// What is written.
+    Product product = Product::classes;
+    /// Sample type of the output. Classes: u8 or u16; probabilities: f32, or u8 and u16 in steps of 1/254 and
+    /// 1/65534; logits: f32. Automatic: the first of these that fits.
+    DataType data_type = DataType::automatic;
+    /// A one-channel model's class 1 begins above this probability, 0 to 1.
+    double threshold = 0.5;
+    /// What invalid pixels get. None: the largest value of an integer type (255, 65535), NaN for f32.
+    std::optional<double> nodata{};
+    /// Files only: when nodata values make a pixel invalid.
+    NodataRule nodata_rule = NodataRule::all;
+    /// Files only: the output's format.
+    Format format = Format::cog;
+    /// Files only: the output's compression. All are lossless.
+    Compression compression = Compression::deflate;
+    /// Files only: replaces an existing output; without it that is GLEBE_STATUS_ALREADY_EXISTS.
+    bool overwrite = false;
+    /// Files only: names of the classes, in order. Empty: those of the model's metadata.
+    std::vector<std::string> class_names{};
+    /// Files only: short names of GDAL drivers that may read the input, beside GTiff, COG, PNG, JPEG and
+    /// JP2OpenJPEG. A driver added here reads untrusted files with all it can: VRT opens what the file names.
+    std::vector<std::string> drivers{};
+    /// Stops the job when it is set; must live until the job returns. NULL: none.
+    const CancelToken *cancel = nullptr;
+    /// Told after every batch. Empty: nobody.
+    ProgressFunction progress{};
+};
+
+namespace detail {
+
+/// One call of segment_*: the C struct with what it points to, and the exception that the progress function threw.
+/// Stands in one place, since the C struct points into it, and lives shorter than the options.
+class SegmentCall {
+public:
+    explicit SegmentCall(const SegmentOptions &options);
+    SegmentCall(const SegmentCall &) = delete;
+    SegmentCall &operator=(const SegmentCall &) = delete;
+
+    [[nodiscard]] const glebe_segment_options *get() const noexcept { return &given_; }
+
+    /// 0 to go on. Nothing is thrown: the caller is the library.
+    [[nodiscard]] std::int32_t tell(const glebe_progress &now) noexcept {
+        try {
+            return progress_(Progress{now.done, now.total, now.elapsed_s}) ? 0 : 1;
+        } catch (...) {
+            thrown_ = std::current_exception();
+            return 1;
+        }
+    }
+
+    /// Throws what the progress function threw; nothing where it did not.
+    void rethrow() const {
+        if (thrown_) {
+            std::rethrow_exception(thrown_);
+        }
+    }
+
+private:
+    static std::vector<const char *> pointers(const std::vector<std::string> &strings, const char *name) {
+        std::vector<const char *> list;
+        list.reserve(strings.size());
+        for (const std::string &string : strings) {
+            list.push_back(c_string(string, name));
+        }
+        return list;
+    }
+
+    const ProgressFunction &progress_;
+    std::vector<const char *> keys_;
+    std::vector<const char *> values_;
+    std::vector<const char *> class_names_;
+    std::vector<const char *> drivers_;
+    glebe_segment_options given_{};
+    std::exception_ptr thrown_;
+};
+
+extern "C" inline std::int32_t glebe_hpp_progress(const glebe_progress *now, void *call) noexcept {
+    return static_cast<SegmentCall *>(call)->tell(*now);
+}
+
+inline SegmentCall::SegmentCall(const SegmentOptions &options)
+    : progress_(options.progress), class_names_(pointers(options.class_names, "class_names")),
+      drivers_(pointers(options.drivers, "drivers")) {
+    for (const auto &[key, value] : options.provider_options) {
+        keys_.push_back(c_string(key, "provider_options"));
+        values_.push_back(c_string(value, "provider_options"));
+    }
+    check(glebe_segment_options_init(&given_, sizeof given_));
+    given_.threads = options.threads;
+    given_.bands = options.bands.data();
+    given_.bands_len = options.bands.size();
+    given_.scale = options.scale.data();
+    given_.scale_len = options.scale.size();
+    given_.mean = options.mean.data();
+    given_.mean_len = options.mean.size();
+    given_.std = options.stddev.data();
+    given_.std_len = options.stddev.size();
+    given_.tile_width = options.tile_width;
+    given_.tile_height = options.tile_height;
+    given_.overlap_px = options.overlap_px ? static_cast<std::int64_t>(*options.overlap_px) : -1;
+    given_.overlap_share = options.overlap_share;
+    given_.blend = static_cast<std::int32_t>(options.blend);
+    given_.padding = static_cast<std::int32_t>(options.padding);
+    given_.padding_value = options.padding_value;
+    given_.batch = options.batch;
+    given_.activation = static_cast<std::int32_t>(options.activation);
+    given_.provider = c_string_or_null(options.provider, "provider");
+    given_.provider_option_keys = keys_.data();
+    given_.provider_option_values = values_.data();
+    given_.provider_options_len = keys_.size();
+    given_.product = static_cast<std::int32_t>(options.product);
+    given_.data_type = static_cast<std::int32_t>(options.data_type);
+    given_.threshold = options.threshold;
+    given_.nodata = options.nodata.value_or(0.0);
+    given_.has_nodata = options.nodata ? 1 : 0;
+    given_.nodata_rule = static_cast<std::int32_t>(options.nodata_rule);
+    given_.format = static_cast<std::int32_t>(options.format);
+    given_.compression = static_cast<std::int32_t>(options.compression);
+    given_.overwrite = options.overwrite ? 1 : 0;
+    given_.class_names = class_names_.data();
+    given_.class_names_len = class_names_.size();
+    given_.drivers = drivers_.data();
+    given_.drivers_len = drivers_.size();
+    if (options.cancel != nullptr) {
+        given_.cancel = options.cancel->get();
+        if (given_.cancel == nullptr) {
+            throw Error(GLEBE_STATUS_INVALID_ARGUMENT, "cancel: the token was moved from");
+        }
+    }
+    // The user data lives on the caller's stack, so that there is nothing to destroy.
+    if (options.progress) {
+        given_.progress = glebe_hpp_progress;
+        given_.progress_user_data = this;
+    }
+}
+
+} // namespace detail
+
+/// What scoring an array gave: samples [bands, height, width]. Immutable.
+class [[nodiscard]] Prediction {
+public:
+    /// Type of the samples.
+    [[nodiscard]] DataType data_type() const noexcept {
+        return static_cast<DataType>(glebe_prediction_data_type(get()));
+    }
+
+    /// Number of bands: one with class numbers, or one a class or channel.
+    [[nodiscard]] std::size_t bands() const noexcept { return glebe_prediction_bands(get()); }
+
+    /// Number of rows; other than the image's for models of another output scale.
+    [[nodiscard]] std::size_t height() const noexcept { return glebe_prediction_height(get()); }
+
+    /// Number of columns; other than the image's for models of another output scale.
+    [[nodiscard]] std::size_t width() const noexcept { return glebe_prediction_width(get()); }
+
+    /// What marks invalid pixels in the samples; may be NaN.
+    [[nodiscard]] double nodata() const noexcept { return glebe_prediction_nodata(get()); }
+
+    /// What was done, and how fast: the JSON object that `glebe segment --report` writes.
+    [[nodiscard]] std::string report() const { return detail::text(glebe_prediction_report(get())); }
+
+    /// The samples, dense [bands, height, width], the column fastest: as long as this object lives.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT where they are not of type T.
+    template <class T>
+    [[nodiscard]] Span<const T> samples() const & {
+        if (detail::sample_type<T>() != data_type()) {
+            throw Error(GLEBE_STATUS_INVALID_ARGUMENT,
+                        "the samples are of data type " + std::to_string(glebe_prediction_data_type(get())) +
+                            ": asked for " + std::to_string(static_cast<std::int32_t>(detail::sample_type<T>())));
+        }
+        return {static_cast<const T *>(glebe_prediction_data(get())), glebe_prediction_size(get()) / sizeof(T)};
+    }
+
+    /// The samples would die with the temporary.
+    template <class T>
+    Span<const T> samples() const && = delete;
+
+    /// One sample; band, row and column from 0.
+    ///
+    /// @throws Error as samples().
+    /// @throws std::out_of_range
+    template <class T>
+    [[nodiscard]] T at(std::size_t band, std::size_t row, std::size_t column) const {
+        if (band >= bands() || row >= height() || column >= width()) {
+            throw std::out_of_range("glebe::Prediction::at");
+        }
+        const Span<const T> all = samples<T>();
+        return all[(band * height() + row) * width() + column];
+    }
+
+    [[nodiscard]] const glebe_prediction *get() const noexcept { return handle_.get(); }
+
+private:
+    friend class Model;
+    explicit Prediction(glebe_prediction *handle) noexcept : handle_(handle) {}
+
+    detail::Handle<glebe_prediction, glebe_prediction_free> handle_;
+};
+
+/// How to open a model.
+struct ModelOptions {
+    /// Whether weights may be in other files, if these are plain files in the model's folder or below it.
+    bool external_data = true;
+    /// The output to take. Empty: the first.
+    std::string output{};
+    /// Most bytes that the model file may have. 0: 2 GiB, more than which no ONNX file can have.
+    std::uint64_t max_file_bytes = 0;
+    /// Most bytes that all weights together may have, those in other files included. 0: 8 GiB.
+    std::uint64_t max_weight_bytes = 0;
+};
+
+/// An opened model. Immutable: one model can work on many jobs at the same time, each in the thread that called it.
+class Model {
+public:
+    /// Reads and checks a model file. It must have one input [N, C, H, W] and an output [N, C, H, W] or [N, H, W],
+    /// each of float32 or float16. The model keeps what it needs of the runtime.
+    ///
+    /// @throws Error GLEBE_STATUS_NOT_FOUND, GLEBE_STATUS_PERMISSION_DENIED, GLEBE_STATUS_IO;
+    /// GLEBE_STATUS_MODEL_INVALID
+    ///         for a damaged file; GLEBE_STATUS_MODEL_UNSUPPORTED for a model that cannot score rasters;
+    ///         GLEBE_STATUS_LIMIT_EXCEEDED for one that asks for more than the limits allow.
+    Model(const Runtime &runtime, const std::string &path, const ModelOptions &options = {}) {
+        const glebe_model_options given = c_options(options);
+        const char *c_path = detail::c_string(path, "path");
+        open([&](glebe_model **handle, glebe_error **error) {
+            return glebe_model_open(runtime.get(), c_path, &given, handle, error);
+        });
+    }
+
+    /// Checks a model that is in memory already. It cannot have weights in other files.
+    ///
+    /// @param data  the bytes of the ONNX file; copied.
+    /// @param size  their number.
+    /// @throws Error as the constructor; GLEBE_STATUS_OUT_OF_MEMORY.
+    [[nodiscard]] static Model from_bytes(const Runtime &runtime, const void *data, std::size_t size,
+                                          const ModelOptions &options = {}) {
+        const glebe_model_options given = c_options(options);
+        Model model;
+        model.open([&](glebe_model **handle, glebe_error **error) {
+            return glebe_model_open_bytes(runtime.get(), static_cast<const std::uint8_t *>(data), size, &given, handle,
+                                          error);
+        });
+        return model;
+    }
+
+    /// Scores a raster file and writes a GeoTIFF, which appears complete or not at all. It has the input's
+    /// georeferencing, and its size where the model's output is not at another scale.
+    ///
+    /// @param input   the raster: a regular local file.
+    /// @param output  the file to write.
+    /// @return what was done, and how fast: the JSON object that `glebe segment --report` writes.
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT for an option that is wrong in itself;
+    ///         GLEBE_STATUS_ALREADY_EXISTS for an output without overwrite; GLEBE_STATUS_RASTER_INVALID,
+    ///         GLEBE_STATUS_RASTER_UNSUPPORTED; GLEBE_STATUS_MISMATCH where model, raster and options do not fit together;
+    ///         GLEBE_STATUS_PROVIDER_UNAVAILABLE; GLEBE_STATUS_CANCELLED; GLEBE_STATUS_OUT_OF_MEMORY;
+    ///         GLEBE_STATUS_RUNTIME; errors of files; GLEBE_STATUS_NOT_SUPPORTED in a build without GDAL.
+    /// @throws what options.progress throws.
+    std::string segment_file(const std::string &input, const std::string &output,
+                             const SegmentOptions &options = {}) const {
+        const char *c_input = detail::c_string(input, "input");
+        const char *c_output = detail::c_string(output, "output");
+        detail::Buffer report;
+        segment(options, [&](const glebe_segment_options *given, glebe_error **error) {
+            return glebe_segment_file(get(), c_input, c_output, given, &report.bytes, error);
+        });
+        return report.text();
+    }
+
+    /// Scores an image in memory. Nothing is read or written on disk.
+    ///
+    /// @param options  those for files only are not looked at, except that they must be sound.
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT for an image or option that is wrong in itself;
+    ///         GLEBE_STATUS_MISMATCH where model, image and options do not fit together; GLEBE_STATUS_PROVIDER_UNAVAILABLE;
+    ///         GLEBE_STATUS_CANCELLED; GLEBE_STATUS_OUT_OF_MEMORY; GLEBE_STATUS_RUNTIME.
+    /// @throws what options.progress throws.
+    Prediction segment_array(const Image &image, const SegmentOptions &options = {}) const {
+        Prediction prediction(nullptr);
+        segment(options, [&](const glebe_segment_options *given, glebe_error **error) {
+            glebe_prediction *handle = nullptr;
+            const glebe_status status = glebe_segment_array(get(), image.get(), given, &handle, error);
+            prediction.handle_.reset(handle);
+            return status;
+        });
+        return prediction;
+    }
+
+    /// What the model is and what it needs, as the JSON object that `glebe inspect --json` prints.
+    [[nodiscard]] std::string inspect() const {
+        detail::Buffer json;
+        detail::call([&](glebe_error **error) { return glebe_model_inspect(get(), &json.bytes, error); });
+        return json.text();
+    }
+
+    /// The file that the model came from; none for a model from bytes.
+    [[nodiscard]] std::optional<std::string> path() const { return detail::optional_text(glebe_model_path(get())); }
+
+    /// The name of the model's input.
+    [[nodiscard]] std::string input_name() const { return detail::text(glebe_model_input_name(get())); }
+
+    /// The name of the output that is taken.
+    [[nodiscard]] std::string output_name() const { return detail::text(glebe_model_output_name(get())); }
+
+    /// Channels of the input (bands of the raster); 0 where the model leaves them free.
+    [[nodiscard]] std::size_t input_channels() const noexcept { return glebe_model_input_channels(get()); }
+
+    /// Width of the tiles in pixels; 0 where the model leaves it free.
+    [[nodiscard]] std::size_t tile_width() const noexcept { return glebe_model_tile_width(get()); }
+
+    /// Height of the tiles in pixels; 0 where the model leaves it free.
+    [[nodiscard]] std::size_t tile_height() const noexcept { return glebe_model_tile_height(get()); }
+
+    /// Tiles a run; 0 where the model leaves them free.
+    [[nodiscard]] std::size_t batch() const noexcept { return glebe_model_batch(get()); }
+
+    /// The class names of the model's metadata; empty where there are none.
+    [[nodiscard]] std::vector<std::string> class_names() const {
+        std::vector<std::string> names(glebe_model_class_name_count(get()));
+        for (std::size_t index = 0; index < names.size(); ++index) {
+            names[index] = detail::text(glebe_model_class_name(get(), index));
+        }
+        return names;
+    }
+
+    [[nodiscard]] const glebe_model *get() const noexcept { return handle_.get(); }
+
+private:
+    Model() noexcept = default;
+
+    static glebe_model_options c_options(const ModelOptions &options) {
+        glebe_model_options given;
+        detail::check(glebe_model_options_init(&given, sizeof given));
+        given.external_data = options.external_data ? 1 : 0;
+        given.output = detail::c_string_or_null(options.output, "output");
+        given.max_file_bytes = options.max_file_bytes;
+        given.max_weight_bytes = options.max_weight_bytes;
+        return given;
+    }
+
+    template <class Call>
+    void open(Call &&function) {
+        glebe_model *handle = nullptr;
+        detail::call([&](glebe_error **error) { return function(&handle, error); });
+        handle_.reset(handle);
+    }
+
+    /// What the progress function threw comes before the cancellation that it led to.
+    template <class Call>
+    static void segment(const SegmentOptions &options, Call &&function) {
+        // Not const: the library's calls of tell() write to it.
+        detail::SegmentCall call(options);
+        const detail::Outcome outcome([&](glebe_error **error) { return function(call.get(), error); });
+        call.rethrow();
+        outcome.check();
+    }
+
+    detail::Handle<glebe_model, glebe_model_free> handle_;
+};
+
+} // namespace glebe
+
+#endif // GLEBE_HPP
