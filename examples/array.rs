@@ -29,7 +29,7 @@ fn run() -> Result<()> {
     let [bands, height, width] = prediction.samples.shape();
     println!(
         "{bands} band of {width} x {height} pixels: {}",
-        prediction.report.class_shares().unwrap_or_default()
+        prediction.report.class_shares(&[]).unwrap_or_default()
     );
     if let Samples::U8(classes) = &prediction.samples {
         println!("class of the first pixel: {}", classes[[0, 0, 0]]);

@@ -41,13 +41,14 @@ pub(crate) fn run(arguments: &SegmentArguments, global: &Arguments) -> Result<()
     let token = CancelToken::new();
     cancel_on_interrupt(&token)?;
 
+    let names = arguments.class_names.as_deref().or(model.contract().class_names()).unwrap_or_default();
     let mut reports = Vec::new();
     let mut first_error = None;
     for (input, output) in &jobs {
         match score(&model, &options, &files, &token, input, output, global.quiet) {
             Ok(report) => {
                 if !global.quiet {
-                    summary(&report);
+                    summary(&report, names);
                 }
                 reports.push(report);
             }
@@ -215,14 +216,14 @@ fn write_reports(file: StagedFile, reports: &[Report], list: bool, overwrite: bo
     file.commit(overwrite)
 }
 
-fn summary(report: &Report) {
+fn summary(report: &Report, names: &[String]) {
     let mut table = Table::default();
     if let Some(output) = &report.output {
         table.row("output", output.display());
     }
     let [width, height] = report.map_size;
     table.row("map", format!("{width} x {height}, {} {}", report.product, report.data_type));
-    if let Some(shares) = report.class_shares() {
+    if let Some(shares) = report.class_shares(names) {
         table.row("classes", shares);
     }
     let list = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");

@@ -91,7 +91,8 @@ pub struct Report {
 impl Report {
     /// Shares of the classes among the valid pixels, in per cent, and of the invalid pixels among all; `None` where
     /// no classes are written.
-    pub fn class_shares(&self) -> Option<String> {
+    /// A class without one in `names` appears by its number.
+    pub fn class_shares(&self, names: &[String]) -> Option<String> {
         let classes = self.class_pixels.as_ref()?;
         let valid: u64 = classes.iter().sum();
         let invalid = self.nodata_pixels.unwrap_or(0);
@@ -100,7 +101,10 @@ impl Report {
             .iter()
             .enumerate()
             .filter(|(_, pixels)| **pixels > 0)
-            .map(|(class, pixels)| format!("{class}: {:.1} %", percent(*pixels, valid)))
+            .map(|(class, pixels)| {
+                let name = names.get(class).map_or_else(|| class.to_string(), Clone::clone);
+                format!("{name}: {:.1} %", percent(*pixels, valid))
+            })
             .collect();
         if invalid > 0 {
             shares.push(format!("nodata: {:.1} % of all", percent(invalid, valid + invalid)));

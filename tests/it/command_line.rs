@@ -26,13 +26,14 @@ fn segment_writes_the_map_the_report_and_a_summary() {
     let (output, report) = (folder.path().join("map.tif"), folder.path().join("report.json"));
     let model = golden("conv.onnx");
     let mut arguments = vec!["segment", text(&model), text(&input), "-o", text(&output), "--tile", "64"];
+    arguments.extend(["--class-names", "water,forest,field,road,roof"]);
     arguments.extend(["--overlap", "25%", "--report", text(&report), "--threads", "1"]);
     arguments.extend(NORMALISED);
     let done = glebe(&arguments);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(labels(&read_raster(&output)), golden_picture("conv.labels.png").index_axis(Axis(0), 0));
     let shown = String::from_utf8(done.stdout).unwrap();
-    assert!(shown.contains("150 x 131") && shown.contains("Mpx/s"), "{shown}");
+    assert!(shown.contains("150 x 131") && shown.contains("Mpx/s") && shown.contains("forest: "), "{shown}");
     assert!(String::from_utf8(done.stderr).unwrap().contains("100 %"));
 
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
