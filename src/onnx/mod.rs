@@ -35,7 +35,10 @@ mod document;
 mod element;
 mod external;
 mod facts;
+mod fold;
+pub mod graph;
 pub mod guard;
+mod infer;
 mod limits;
 mod order;
 mod produced;
@@ -43,6 +46,7 @@ pub mod proto;
 mod scan;
 mod shown;
 mod sniff;
+mod specialise;
 mod tensors;
 pub mod wire;
 
@@ -52,9 +56,11 @@ pub use dim::Dim;
 pub use document::Document;
 pub use element::ElementType;
 pub use facts::{Facts, Port};
+pub(crate) use infer::axis_of;
 pub use limits::Limits;
 pub use order::{order, uses};
 pub(crate) use shown::{place, short, shown};
+pub use specialise::{InputShapes, specialise};
 
 /// A model that the reference Python package wrote; `tests/golden/onnx/make.py` makes them.
 #[cfg(test)]

@@ -1,0 +1,265 @@
+//! Element by element: arithmetic, activations, selection. With broadcasting, gradients are summed over what was
+//! repeated.
+
+use crate::autodiff::emit::Emit;
+use crate::autodiff::rules::{Gradients, Rule, Vjp};
+use crate::error::Result;
+use crate::onnx::graph::ValueId;
+
+pub(super) fn rule(op_type: &str) -> Option<Rule> {
+    Some(match op_type {
+        "Add" | "Sum" => sum,
+        "Sub" => sub,
+        "Mul" => mul,
+        "Div" => div,
+        "Mean" => mean,
+        "Neg" => neg,
+        "Max" | "Min" => extreme,
+        "Pow" => pow,
+        "Where" => choice,
+        "Cast" | "CastLike" => cast,
+        "Relu" => relu,
+        "Sigmoid" => sigmoid,
+        "Tanh" => tanh,
+        "Exp" => exp,
+        "Log" => log,
+        "Sqrt" => sqrt,
+        "Reciprocal" => reciprocal,
+        "Abs" => abs,
+        _ => return None,
+    })
+}
+
+/// Any number of terms: g for each.
+fn sum(vjp: &mut Vjp<'_>) -> Gradients {
+    let g = vjp.g(0)?;
+    shared(vjp, g)
+}
+
+/// Of n terms: g / n for each.
+fn mean(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, count) = (vjp.g(0)?, vjp.node.inputs.len());
+    let g = vjp.scaled(g, 1.0 / count as f64)?;
+    shared(vjp, g)
+}
+
+/// `g` for every input, summed to its shape.
+fn shared(vjp: &mut Vjp<'_>, g: ValueId) -> Gradients {
+    (0..vjp.node.inputs.len())
+        .map(|index| if vjp.wants(index) { reduced(vjp, index, g).map(Some) } else { Ok(None) })
+        .collect()
+}
+
+/// g and -g.
+fn sub(vjp: &mut Vjp<'_>) -> Gradients {
+    let g = vjp.g(0)?;
+    let a = if vjp.wants(0) { Some(reduced(vjp, 0, g)?) } else { None };
+    let b = if vjp.wants(1) {
+        let summed = reduced(vjp, 1, g)?;
+        Some(vjp.unary("Neg", summed)?)
+    } else {
+        None
+    };
+    Ok(vec![a, b])
+}
+
+/// g b and g a.
+fn mul(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, a, b) = (vjp.g(0)?, vjp.x(0)?, vjp.x(1)?);
+    let da = if vjp.wants(0) { Some(product_to(vjp, 0, g, b)?) } else { None };
+    let db = if vjp.wants(1) { Some(product_to(vjp, 1, g, a)?) } else { None };
+    Ok(vec![da, db])
+}
+
+/// y = a / b: g / b and -g y / b.
+fn div(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, b) = (vjp.g(0)?, vjp.x(1)?);
+    let quotient = vjp.over(g, b)?;
+    let da = if vjp.wants(0) { Some(reduced(vjp, 0, quotient)?) } else { None };
+    let db = if vjp.wants(1) {
+        let y = vjp.y(0)?;
+        let product = product_to(vjp, 1, quotient, y)?;
+        Some(vjp.unary("Neg", product)?)
+    } else {
+        None
+    };
+    Ok(vec![da, db])
+}
+
+fn neg(vjp: &mut Vjp<'_>) -> Gradients {
+    let g = vjp.g(0)?;
+    let dx = vjp.unary("Neg", g)?;
+    vjp.only(0, dx)
+}
+
+/// The gradient goes to the inputs that are the extreme, in equal parts where several are (as PyTorch's `maximum`).
+fn extreme(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, y) = (vjp.g(0)?, vjp.y(0)?);
+    let shape = vjp.shape(y);
+    let mut masks = Vec::new();
+    for index in 0..vjp.node.inputs.len() {
+        let x = vjp.x(index)?;
+        let equal = vjp.binary("Equal", x, y)?;
+        masks.push(vjp.cast_like(equal, g)?);
+    }
+    if let [_] = masks[..] {
+        return vjp.only(0, g);
+    }
+    let mut ties = masks[0];
+    for mask in &masks[1..] {
+        ties = vjp.plus(ties, *mask)?;
+    }
+    let part = vjp.over(g, ties)?;
+    debug_assert_eq!(vjp.shape(part), shape);
+    (0..masks.len())
+        .map(|index| {
+            if !vjp.wants(index) {
+                return Ok(None);
+            }
+            let own = vjp.times(part, masks[index])?;
+            reduced(vjp, index, own).map(Some)
+        })
+        .collect()
+}
+
+/// y = a^b: g b a^(b-1), and g y ln a, taken as 0 where a is not positive (there the power has no derivative in b).
+fn pow(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, a, b) = (vjp.g(0)?, vjp.x(0)?, vjp.x(1)?);
+    let da = if vjp.wants(0) {
+        let derivative = match vjp.graph.known(b).and_then(|constant| constant.to_f64()).as_deref() {
+            // The common exponents without a power.
+            Some(&[exponent]) if !vjp.wants(1) && exponent == 2.0 => vjp.scaled(a, 2.0)?,
+            Some(&[exponent]) if !vjp.wants(1) => {
+                let lower = vjp.number_like(a, exponent - 1.0)?;
+                let power = vjp.binary("Pow", a, lower)?;
+                vjp.scaled(power, exponent)?
+            }
+            _ => {
+                let exponent = vjp.cast_like(b, a)?;
+                let lower = vjp.shifted(exponent, -1.0)?;
+                let power = vjp.binary("Pow", a, lower)?;
+                vjp.times(exponent, power)?
+            }
+        };
+        Some(product_to(vjp, 0, g, derivative)?)
+    } else {
+        None
+    };
+    let db = if vjp.wants(1) {
+        let y = vjp.y(0)?;
+        let zero = vjp.number_like(a, 0.0)?;
+        let one = vjp.number_like(a, 1.0)?;
+        let positive = vjp.binary("Greater", a, zero)?;
+        let safe = vjp.choose(positive, a, one)?;
+        let log = vjp.unary("Log", safe)?;
+        let slope = vjp.times(y, log)?;
+        Some(product_to(vjp, 1, g, slope)?)
+    } else {
+        None
+    };
+    Ok(vec![da, db])
+}
+
+/// Where(c, a, b): g where c, and g where not c.
+fn choice(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, condition) = (vjp.g(0)?, vjp.x(0)?);
+    let zero = vjp.number_like(g, 0.0)?;
+    let a = if vjp.wants(1) {
+        let chosen = vjp.choose(condition, g, zero)?;
+        Some(reduced(vjp, 1, chosen)?)
+    } else {
+        None
+    };
+    let b = if vjp.wants(2) {
+        let chosen = vjp.choose(condition, zero, g)?;
+        Some(reduced(vjp, 2, chosen)?)
+    } else {
+        None
+    };
+    Ok(vec![None, a, b])
+}
+
+fn cast(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, x) = (vjp.g(0)?, vjp.x(0)?);
+    let dx = vjp.cast_like(g, x)?;
+    vjp.only(0, dx)
+}
+
+/// g where y > 0; at 0 the derivative is taken as 0, as PyTorch does.
+fn relu(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, y) = (vjp.g(0)?, vjp.y(0)?);
+    let zero = vjp.number_like(y, 0.0)?;
+    let positive = vjp.binary("Greater", y, zero)?;
+    let dx = vjp.masked(positive, g)?;
+    vjp.only(0, dx)
+}
+
+/// g y (1 - y).
+fn sigmoid(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, y) = (vjp.g(0)?, vjp.y(0)?);
+    let one = vjp.number_like(y, 1.0)?;
+    let rest = vjp.minus(one, y)?;
+    let slope = vjp.times(y, rest)?;
+    let dx = vjp.times(g, slope)?;
+    vjp.only(0, dx)
+}
+
+/// g (1 - y²).
+fn tanh(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, y) = (vjp.g(0)?, vjp.y(0)?);
+    let square = vjp.times(y, y)?;
+    let cut = vjp.times(g, square)?;
+    let dx = vjp.minus(g, cut)?;
+    vjp.only(0, dx)
+}
+
+/// g y.
+fn exp(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, y) = (vjp.g(0)?, vjp.y(0)?);
+    let dx = vjp.times(g, y)?;
+    vjp.only(0, dx)
+}
+
+/// g / x.
+fn log(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, x) = (vjp.g(0)?, vjp.x(0)?);
+    let dx = vjp.over(g, x)?;
+    vjp.only(0, dx)
+}
+
+/// g / (2 y).
+fn sqrt(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, y) = (vjp.g(0)?, vjp.y(0)?);
+    let half = vjp.scaled(g, 0.5)?;
+    let dx = vjp.over(half, y)?;
+    vjp.only(0, dx)
+}
+
+/// y = 1 / x: -g y².
+fn reciprocal(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, y) = (vjp.g(0)?, vjp.y(0)?);
+    let square = vjp.times(y, y)?;
+    let product = vjp.times(g, square)?;
+    let dx = vjp.unary("Neg", product)?;
+    vjp.only(0, dx)
+}
+
+/// g sign x; 0 at 0.
+fn abs(vjp: &mut Vjp<'_>) -> Gradients {
+    let (g, x) = (vjp.g(0)?, vjp.x(0)?);
+    let sign = vjp.unary("Sign", x)?;
+    let dx = vjp.times(g, sign)?;
+    vjp.only(0, dx)
+}
+
+/// `g` summed to the shape of input `index`.
+fn reduced(vjp: &mut Vjp<'_>, index: usize, g: ValueId) -> Result<ValueId> {
+    let shape = vjp.shape(vjp.x(index)?);
+    vjp.sum_to(g, &shape)
+}
+
+/// `g * factor` summed to the shape of input `index`.
+fn product_to(vjp: &mut Vjp<'_>, index: usize, g: ValueId, factor: ValueId) -> Result<ValueId> {
+    let product = vjp.times(g, factor)?;
+    reduced(vjp, index, product)
+}

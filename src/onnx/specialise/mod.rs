@@ -1,0 +1,225 @@
+//! From a file to a [`Graph`] with static shapes.
+//!
+//! One walk over the nodes in order: each is brought into the form of operator set 18 or later ([`upgrade`]), its types
+//! are inferred and what is constant is folded, so a shape that later nodes need is known when they are reached.
+//! Functions of the file are inlined, and so are branches whose condition is a constant. Identity and Dropout
+//! vanish. `float16` and `bfloat16` become `float32`: a compiler of training steps computes in the wide type, and the
+//! export rounds the weights back.
+
+mod call;
+mod control;
+mod upgrade;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+pub(in crate::onnx) use call::Call;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::onnx::graph::{Constant, Graph, ValueId, ValueType};
+use crate::onnx::proto::{GraphProto, NodeProto, TensorProto};
+use crate::onnx::{Dim, Document, ElementType, Facts, order, place, short, uses};
+
+/// Shapes for the inputs of a model, by their names.
+pub type InputShapes = BTreeMap<String, Vec<usize>>;
+
+/// Makes a graph with static shapes out of a file.
+///
+/// `shapes` gives the shape of every input that the file leaves open, wholly or in part; `outputs` names the values that
+/// the graph is to give, by default the file's outputs. Any value of the file may be named, so a softmax at
+/// the end can be left out. Nodes that those do not need are not looked at.
+///
+/// # Errors
+/// `Mismatch` where a shape contradicts the file; `InvalidArgument` for an output that the file does not have and an
+/// input without a shape; `ModelUnsupported` for operators that the compiler does not know, sizes that depend on data
+/// and loops, naming the node; `ModelInvalid` for nodes that the specification does not allow.
+pub fn specialise(document: &Document, shapes: &InputShapes, outputs: Option<&[&str]>) -> Result<Graph> {
+    let opset = document.model().opset("").unwrap_or(1);
+    let mut import = Import {
+        document,
+        opset,
+        graph: Graph::new(opset),
+        tensors: document.graph().initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect(),
+        scopes: vec![HashMap::new()],
+        depth: 0,
+    };
+    for port in &Facts::of(document).inputs {
+        let shape = shape_of(&port.name, port.shape.as_deref(), shapes.get(&port.name))?;
+        let element = ElementType::ALL.iter().copied().find(|element| element.name() == port.r#type);
+        let element = element.ok_or_else(|| {
+            Error::new(ErrorKind::ModelUnsupported, "the type of the input is not that of a tensor")
+                .at_tensor(short(&port.name))
+        })?;
+        let id = import.graph.add_input(&port.name, ValueType::new(wide(element), shape));
+        import.bind(&port.name, Some(id));
+    }
+    let graph = document.graph();
+    let named: Vec<&str> = match outputs {
+        Some(names) => names.to_vec(),
+        None => graph.output.iter().map(|output| output.name.as_str()).collect(),
+    };
+    import.walk(graph, &named)?;
+    for name in named {
+        let id = import
+            .lookup(name)?
+            .ok_or_else(|| Error::invalid(format!("the model has no value called {:?}", short(name))))?;
+        import.graph.add_output(id);
+    }
+    Ok(import.graph)
+}
+
+/// The shape of an input: what the file says, completed by what the caller says.
+fn shape_of(name: &str, own: Option<&[Dim]>, given: Option<&Vec<usize>>) -> Result<Vec<usize>> {
+    let fixed: Option<Vec<usize>> = own.and_then(|dims| {
+        dims.iter().map(|dim| dim.fixed().and_then(|dim| usize::try_from(dim).ok())).collect()
+    });
+    let Some(given) = given else {
+        return fixed.ok_or_else(|| {
+            Error::invalid("the model leaves the shape of this input open: give it").at_tensor(short(name))
+        });
+    };
+    let Some(own) = own else { return Ok(given.clone()) };
+    let fits = own.len() == given.len()
+        && own.iter().zip(given).all(|(dim, &size)| dim.fixed().is_none_or(|dim| dim == size as u64));
+    if fits {
+        return Ok(given.clone());
+    }
+    let own: Vec<String> = own.iter().map(ToString::to_string).collect();
+    Err(Error::new(ErrorKind::Mismatch, format!("expected shape [{}], got {given:?}", own.join(", ")))
+        .at_tensor(short(name)))
+}
+
+/// The type that elements of `element` have in a graph.
+pub(in crate::onnx) fn wide(element: ElementType) -> ElementType {
+    match element {
+        ElementType::Float16 | ElementType::Bfloat16 => ElementType::Float32,
+        other => other,
+    }
+}
+
+/// The same elements in their [`wide`] type.
+fn widened(constant: Constant) -> Result<Constant> {
+    let kind = constant.kind();
+    if wide(kind.element) == kind.element {
+        return Ok(constant);
+    }
+    let values = constant.to_f64().ok_or_else(|| Error::internal("a half without numbers"))?;
+    Constant::from_f64(ValueType::new(wide(kind.element), kind.shape.clone()), &values)
+}
+
+/// The state of the walk.
+pub(in crate::onnx) struct Import<'a> {
+    document: &'a Document,
+    /// Operator set of the nodes that are walked over: the file's, or a function's own.
+    opset: i64,
+    /// What is being built.
+    pub(in crate::onnx) graph: Graph,
+    tensors: HashMap<&'a str, &'a TensorProto>,
+    /// What the names mean: the innermost function or branch last. A name without a value is an output that a node
+    /// was not asked for.
+    scopes: Vec<HashMap<String, Option<ValueId>>>,
+    depth: usize,
+}
+
+impl<'a> Import<'a> {
+    /// Adds the nodes of `graph` that the values called `named` need.
+    fn walk(&mut self, graph: &'a GraphProto, named: &[&str]) -> Result<()> {
+        let order = order(graph)?;
+        let mut wanted: HashSet<&str> = named.iter().copied().collect();
+        let mut needed = Vec::new();
+        for &index in order.iter().rev() {
+            let node = &graph.node[index];
+            if node.output.iter().any(|output| wanted.contains(output.as_str())) {
+                wanted.extend(uses(node));
+                needed.push(index);
+            }
+        }
+        for index in needed.into_iter().rev() {
+            let node = &graph.node[index];
+            self.node(node).map_err(|error| located(error, index, node))?;
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, node: &'a NodeProto) -> Result<()> {
+        let inputs = node.input.iter().map(|name| self.operand(name)).collect::<Result<Vec<_>>>()?;
+        let made = match control::inline(self, node, &inputs)? {
+            Some(made) => made,
+            None => {
+                let call = Call { proto: node, inputs, opset: self.opset };
+                upgrade::add(&mut self.graph, &call)?
+            }
+        };
+        for (index, name) in node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            self.bind(name, made.get(index).copied().flatten());
+        }
+        Ok(())
+    }
+
+    /// The value of an input's name; `None` for the empty name.
+    fn operand(&mut self, name: &str) -> Result<Option<ValueId>> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let id = self.lookup(name)?;
+        id.map(Some).ok_or_else(|| {
+            let message =
+                "this value is not known to the compiler: its node does not give it in training form";
+            Error::new(ErrorKind::ModelUnsupported, message).at_tensor(short(name))
+        })
+    }
+
+    fn lookup(&mut self, name: &str) -> Result<Option<ValueId>> {
+        if let Some(found) = self.scopes.iter().rev().find_map(|scope| scope.get(name)) {
+            return Ok(*found);
+        }
+        let Some(tensor) = self.tensors.get(name).copied() else { return Ok(None) };
+        let id = self.initializer(tensor)?;
+        if let Some(scope) = self.scopes.first_mut() {
+            scope.insert(name.to_owned(), Some(id));
+        }
+        Ok(Some(id))
+    }
+
+    fn bind(&mut self, name: &str, id: Option<ValueId>) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.insert(name.to_owned(), id);
+        }
+    }
+
+    /// Floating point tensors are parameters, all others constants.
+    fn initializer(&mut self, tensor: &TensorProto) -> Result<ValueId> {
+        let constant = self.elements(tensor)?;
+        let is_float = constant.kind().element == ElementType::Float32;
+        let constant = widened(constant)?;
+        if is_float || constant.kind().element == ElementType::Float32 {
+            return Ok(self.graph.add_parameter(&tensor.name, constant));
+        }
+        Ok(self.graph.add_constant(&tensor.name, constant))
+    }
+
+    fn elements(&self, tensor: &TensorProto) -> Result<Constant> {
+        if !tensor.is_external() {
+            return Constant::from_proto(tensor);
+        }
+        let raw = self.document.resolve_external(tensor)?;
+        let plain = TensorProto {
+            raw_data: Some(raw),
+            data_location: 0,
+            external_data: Vec::new(),
+            ..tensor.clone()
+        };
+        Constant::from_proto(&plain)
+    }
+}
+
+/// Says which node of the file an error is about, unless it says so already.
+fn located(error: Error, index: usize, node: &NodeProto) -> Error {
+    if error.message().starts_with("node ") {
+        return error;
+    }
+    let mut located = Error::new(error.kind(), format!("{}: {}", place(index, node), error.message()));
+    if let Some(tensor) = error.tensor() {
+        located = located.at_tensor(tensor);
+    }
+    located
+}
