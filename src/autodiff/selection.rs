@@ -126,7 +126,8 @@ impl What {
             What::Decoder => decoder(graph, parameters),
             What::Lora(_) => vec![false; parameters.len()],
             What::Pattern(pattern) => {
-                let matches = |own: &Parameter| matches(pattern, &own.name) || matches(pattern, &own.alias);
+                let matches =
+                    |own: &Parameter| name_matches(pattern, &own.name) || name_matches(pattern, &own.alias);
                 let named = parameters
                     .iter()
                     .map(|own| {
@@ -256,7 +257,7 @@ fn after_upsampling(graph: &Graph) -> Vec<bool> {
 }
 
 /// Whether `name` has the form of `pattern`: `*` is any text, `?` one character.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn name_matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -379,7 +380,7 @@ mod tests {
             ("**", "", true),
             ("", "", true),
         ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+            assert_eq!(name_matches(pattern, name), expected, "{pattern} {name}");
         }
     }
 
