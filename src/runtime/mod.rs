@@ -22,6 +22,7 @@ mod device_tensor;
 mod library;
 mod load;
 mod module_path;
+pub mod operators;
 mod provider;
 mod provider_options;
 mod session;

@@ -6,7 +6,7 @@ use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::{Provider, Runtime};
+use crate::runtime::{Provider, Runtime, operators};
 
 /// How much the runtime may rewrite a graph before it runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,6 +62,8 @@ pub struct SessionOptions {
     /// Where to write a profile (times of all nodes, as trace events): the start of the file's name. The file is
     /// complete after [`BoundSession::end_profile`](super::BoundSession::end_profile).
     pub profile: Option<PathBuf>,
+    /// Whether the graph may use glebe's own [`operators`]; the CPU provider runs them.
+    pub operators: bool,
 }
 
 impl Default for SessionOptions {
@@ -76,6 +78,7 @@ impl Default for SessionOptions {
             arena: true,
             config: Vec::new(),
             profile: None,
+            operators: false,
         }
     }
 }
@@ -118,6 +121,10 @@ impl SessionOptions {
         if !self.arena {
             let cpu = ort::ep::CPU::default().with_arena_allocator(false).build();
             builder = builder.with_execution_providers([cpu]).map_err(prepare)?;
+        }
+        if self.operators {
+            let domain = operators::domain(self.threads).map_err(prepare)?;
+            builder = builder.with_operators(domain).map_err(prepare)?;
         }
         for (key, value) in &self.config {
             if key.contains('\0') || value.contains('\0') {
