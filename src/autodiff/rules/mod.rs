@@ -30,7 +30,13 @@
 //!
 //! The property tests of `tests/gradients` pick a new rule up by one line more: a generator of its random cases.
 
+mod convolution;
 mod elementwise;
+mod linear;
+mod matrix;
+mod pooling;
+mod resize;
+mod weight_gradient;
 
 use crate::autodiff::emit::Emit;
 use crate::autodiff::kernels::Kernels;
@@ -49,7 +55,8 @@ pub(crate) fn rule(domain: &str, op_type: &str) -> Option<Rule> {
     if !is_default_domain(domain) {
         return None;
     }
-    elementwise::rule(op_type)
+    let families = [elementwise::rule, convolution::rule, linear::rule, pooling::rule, resize::rule];
+    families.iter().find_map(|family| family(op_type))
 }
 
 /// Whether the outputs of an operator change with its inputs in jumps only, so that no gradient flows through it.
