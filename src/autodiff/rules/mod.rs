@@ -30,7 +30,12 @@
 //!
 //! The property tests of `tests/gradients` pick a new rule up by one line more: a generator of its random cases.
 
+mod activation;
 mod elementwise;
+mod pad;
+mod part;
+mod shape;
+mod transcendental;
 
 use crate::autodiff::emit::Emit;
 use crate::autodiff::kernels::Kernels;
@@ -49,7 +54,9 @@ pub(crate) fn rule(domain: &str, op_type: &str) -> Option<Rule> {
     if !is_default_domain(domain) {
         return None;
     }
-    elementwise::rule(op_type)
+    let families =
+        [elementwise::rule, activation::rule, transcendental::rule, shape::rule, part::rule, pad::rule];
+    families.iter().find_map(|family| family(op_type))
 }
 
 /// Whether the outputs of an operator change with its inputs in jumps only, so that no gradient flows through it.
@@ -152,6 +159,41 @@ impl Vjp<'_> {
         numbers
             .map(Some)
             .ok_or_else(|| self.node.unsupported(format!("input {index} is not known in advance")))
+    }
+
+    /// `g` summed to the shape of input `index`.
+    pub(crate) fn reduced(&mut self, index: usize, g: ValueId) -> Result<ValueId> {
+        let shape = self.shape(self.x(index)?);
+        self.sum_to(g, &shape)
+    }
+
+    /// `g * factor` summed to the shape of input `index`.
+    pub(crate) fn product_to(&mut self, index: usize, g: ValueId, factor: ValueId) -> Result<ValueId> {
+        let product = self.times(g, factor)?;
+        self.reduced(index, product)
+    }
+
+    /// `a` where `condition`, else 0, for finite `a`: a cast and a product, which on the CPU provider take a tenth of the
+    /// time of `Where`.
+    pub(crate) fn gated(&mut self, condition: ValueId, a: ValueId) -> Result<ValueId> {
+        let gate = self.cast_like(condition, a)?;
+        self.times(a, gate)
+    }
+
+    /// Sign of `a`, 0 at 0: two comparisons, which on the CPU provider take a tenth of the time of `Sign`.
+    pub(crate) fn sign(&mut self, a: ValueId) -> Result<ValueId> {
+        let zero = self.number_like(a, 0.0)?;
+        let positive = self.binary("Greater", a, zero)?;
+        let positive = self.cast_like(positive, a)?;
+        let negative = self.binary("Less", a, zero)?;
+        let negative = self.cast_like(negative, a)?;
+        self.minus(positive, negative)
+    }
+
+    /// `a` turned round along `axes`.
+    pub(crate) fn flip(&mut self, a: ValueId, axes: &[usize]) -> Result<ValueId> {
+        let count = axes.len();
+        self.slice(a, axes, &vec![-1; count], &vec![i64::MIN; count], &vec![-1; count])
     }
 
     /// The gradient `dx` for input `index`, none for the others.
