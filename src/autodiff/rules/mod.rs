@@ -32,9 +32,13 @@
 
 mod activation;
 mod elementwise;
+mod index;
+mod normalisation;
 mod pad;
 mod part;
+mod reduce;
 mod shape;
+mod softmax;
 mod transcendental;
 
 use crate::autodiff::emit::Emit;
@@ -54,8 +58,18 @@ pub(crate) fn rule(domain: &str, op_type: &str) -> Option<Rule> {
     if !is_default_domain(domain) {
         return None;
     }
-    let families =
-        [elementwise::rule, activation::rule, transcendental::rule, shape::rule, part::rule, pad::rule];
+    let families = [
+        elementwise::rule,
+        activation::rule,
+        transcendental::rule,
+        shape::rule,
+        part::rule,
+        pad::rule,
+        index::rule,
+        reduce::rule,
+        softmax::rule,
+        normalisation::rule,
+    ];
     families.iter().find_map(|family| family(op_type))
 }
 
