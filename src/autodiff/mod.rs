@@ -4,6 +4,14 @@
 pub(crate) mod backward;
 pub(crate) mod emit;
 mod kernels;
+pub mod loss;
+pub mod optimizer;
+mod parameter;
 pub(crate) mod rules;
+mod selection;
 
 pub use kernels::Kernels;
+pub use loss::{Loss, LossKind, LossTerm};
+pub use optimizer::{Optimizer, OptimizerKind, ParameterGroup};
+pub use parameter::{Parameter, Role};
+pub use selection::{Lora, Selection};

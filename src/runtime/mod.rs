@@ -1,4 +1,4 @@
-//! The door to ONNX Runtime: finding it, loading it, providers, sessions, cancelling.
+//! The door to ONNX Runtime: finding it, loading it, providers, sessions, tensors on the device, cancelling.
 //!
 //! The runtime is a shared library that is looked for and loaded at run time ([`Runtime::load`]), so the user
 //! chooses its flavour (CPU, CUDA, TensorRT) without a rebuild. A process has one ONNX Runtime and one environment,
@@ -9,19 +9,31 @@
 //! [`ErrorKind::ProviderUnavailable`](crate::ErrorKind::ProviderUnavailable) that says why. Nothing falls back to
 //! the CPU by itself.
 //!
+//! Two kinds of session: a [`Session`] scores images (one input, one output, in half precision too); a
+//! [`BoundSession`] runs any graph over named [`DeviceTensor`]s, which stay where the provider works.
+//!
 //! Threads: [`Runtime`] is shared freely; a [`Session`] runs one call at a time (`&mut self`, since ONNX Runtime's
 //! `Run` has known races); a [`CancelToken`] may be set from any thread and from a signal handler.
 
+mod binding;
+mod bound_session;
 mod cancel;
+mod device_tensor;
 mod library;
 mod load;
 mod module_path;
+pub mod operators;
 mod provider;
 mod provider_options;
 mod session;
+mod session_options;
 
+pub use binding::{Binding, Fetched};
+pub use bound_session::{BoundSession, Port};
 pub use cancel::CancelToken;
+pub use device_tensor::{DeviceTensor, Element, Place, TensorView, TensorViewMut};
 pub use library::{Candidate, OLDEST_SUPPORTED};
 pub use load::{Runtime, RuntimeOptions};
 pub use provider::{Provider, ProviderKind, ProviderStatus};
-pub use session::{ElementType, OutputData, Session, SessionOptions, TensorSpec};
+pub use session::{ElementType, OutputData, Session, TensorSpec};
+pub use session_options::{Optimization, SessionOptions};

@@ -6,17 +6,7 @@ use ort::value::{TensorElementType, TensorRef, ValueType};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cancel::Watch;
-use crate::runtime::{CancelToken, Provider, Runtime};
-
-/// How to prepare a model.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SessionOptions {
-    /// Where it runs. Strict: no fallback.
-    pub provider: Provider,
-    /// Threads within an operator; 0 is one a processor.
-    pub threads: usize,
-}
+use crate::runtime::{CancelToken, Runtime, SessionOptions};
 
 /// The element type of a tensor at the model's border, as far as glebe feeds and reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,18 +61,7 @@ impl Session {
     /// [`ErrorKind::ProviderUnavailable`]; [`ErrorKind::ModelInvalid`] or [`ErrorKind::ModelUnsupported`] where
     /// the runtime refuses the model; [`ErrorKind::Runtime`] for the rest.
     pub fn new(runtime: &Runtime, bytes: &[u8], options: &SessionOptions) -> Result<Session> {
-        let prepare = |error: ort::Error<_>| {
-            Error::new(ErrorKind::Runtime, format!("cannot set session options: {error}"))
-        };
-        let builder = OrtSession::builder(runtime.environment())
-            .map_err(|error| Error::new(ErrorKind::Runtime, format!("cannot create a session: {error}")))?
-            .with_intra_threads(options.threads)
-            .map_err(prepare)?
-            // Spinning threads would compete with reading, blending and writing for few cores.
-            .with_intra_op_spinning(false)
-            .map_err(prepare)?;
-        let mut builder = options.provider.register(runtime, builder)?;
-        let inner = builder.commit_from_memory(bytes).map_err(|error| refused(&error))?;
+        let inner = options.commit(runtime, bytes)?;
         let inputs = inner.inputs().iter().map(|outlet| spec(outlet.name(), outlet.dtype())).collect();
         let outputs = inner.outputs().iter().map(|outlet| spec(outlet.name(), outlet.dtype())).collect();
         Ok(Session { inner, inputs, outputs, watch: None })
@@ -129,15 +108,7 @@ impl Session {
             token.check()?;
         }
         let failed = |error: &ort::Error| {
-            if token.as_ref().is_some_and(CancelToken::is_cancelled) {
-                return Error::new(ErrorKind::Cancelled, "cancelled by the caller");
-            }
-            let kind = if error.message().contains("Failed to allocate memory") {
-                ErrorKind::OutOfMemory
-            } else {
-                ErrorKind::Runtime
-            };
-            Error::new(kind, format!("the model failed on input {shape:?}: {error}"))
+            failure(error, token.as_ref(), &format!("the model failed on input {shape:?}"))
         };
         let first = self.inputs.first().ok_or_else(|| Error::internal("session without inputs"))?;
         let halves: Vec<f16>;
@@ -196,15 +167,15 @@ fn spec(name: &str, kind: &ValueType) -> TensorSpec {
     TensorSpec { name: name.into(), element, shape }
 }
 
-/// Sorts the runtime's refusal of a model by its code.
-fn refused(error: &ort::Error) -> Error {
-    use ort::ErrorCode;
-    let kind = match error.code() {
-        ErrorCode::InvalidProtobuf | ErrorCode::InvalidGraph => ErrorKind::ModelInvalid,
-        ErrorCode::NotImplemented => ErrorKind::ModelUnsupported,
-        _ if error.message().contains("allocate") => ErrorKind::OutOfMemory,
-        ErrorCode::InvalidArgument | ErrorCode::GenericFailure => ErrorKind::ModelInvalid,
-        _ => ErrorKind::Runtime,
+/// Sorts a failed run: stopped by `token`, out of memory, or anything else. `what` failed.
+pub(super) fn failure(error: &ort::Error, token: Option<&CancelToken>, what: &str) -> Error {
+    if token.is_some_and(CancelToken::is_cancelled) {
+        return Error::new(ErrorKind::Cancelled, "cancelled by the caller");
+    }
+    let kind = if error.message().contains("Failed to allocate memory") {
+        ErrorKind::OutOfMemory
+    } else {
+        ErrorKind::Runtime
     };
-    Error::new(kind, format!("ONNX Runtime refuses the model: {error}"))
+    Error::new(kind, format!("{what}: {error}"))
 }

@@ -1,0 +1,70 @@
+//! Parameters with rates of their own.
+
+use crate::autodiff::optimizer::Optimizer;
+use crate::autodiff::parameter::{Parameter, Role};
+use crate::autodiff::selection::name_matches;
+use crate::error::{Error, Result};
+
+/// Parameters whose name matches a pattern, with a learning rate or weight decay of their own.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ParameterGroup {
+    /// Pattern over names: `*` is any text, `?` one character.
+    pub pattern: String,
+    /// Factor of the learning rate, 0 or more.
+    pub lr_multiplier: f32,
+    /// Weight decay in place of the optimizer's.
+    pub weight_decay: Option<f32>,
+}
+
+impl ParameterGroup {
+    /// A group with the optimizer's own rates.
+    pub fn new(pattern: impl Into<String>) -> ParameterGroup {
+        ParameterGroup { pattern: pattern.into(), lr_multiplier: 1.0, weight_decay: None }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let fine = |value: f32| value.is_finite() && value >= 0.0;
+        if !fine(self.lr_multiplier) || !self.weight_decay.is_none_or(fine) {
+            return Err(Error::invalid(format!("group {:?}: expected rates of 0 or more", self.pattern)));
+        }
+        Ok(())
+    }
+}
+
+/// The rates of one parameter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rates {
+    /// Factor of the learning rate.
+    pub(crate) lr_multiplier: f32,
+    /// Weight decay.
+    pub(crate) weight_decay: f32,
+}
+
+/// The rates of every parameter, by the first group that matches it.
+///
+/// # Errors
+/// `InvalidArgument` for a group that matches none.
+pub(crate) fn rates(optimizer: &Optimizer, parameters: &[Parameter]) -> Result<Vec<Rates>> {
+    let matches = |group: &ParameterGroup, own: &Parameter| {
+        name_matches(&group.pattern, &own.name) || name_matches(&group.pattern, &own.alias)
+    };
+    for group in &optimizer.groups {
+        if !parameters.iter().any(|own| matches(group, own)) {
+            return Err(Error::invalid(format!(
+                "group {:?} matches none of the trained tensors",
+                group.pattern
+            )));
+        }
+    }
+    let rates_of = |own: &Parameter| {
+        let group = optimizer.groups.iter().find(|group| matches(group, own));
+        let is_plain = !matches!(own.role, Role::Bias | Role::NormBias | Role::NormScale);
+        let default = if optimizer.decay_norm_and_bias || is_plain { optimizer.weight_decay } else { 0.0 };
+        Rates {
+            lr_multiplier: group.map_or(1.0, |group| group.lr_multiplier),
+            weight_decay: group.and_then(|group| group.weight_decay).unwrap_or(default),
+        }
+    };
+    Ok(parameters.iter().map(rates_of).collect())
+}

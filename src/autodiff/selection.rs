@@ -1,0 +1,401 @@
+//! Which parameters are trained.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::autodiff::parameter::{Parameter, Role};
+use crate::error::{Error, Result};
+use crate::onnx::graph::{Graph, ValueId};
+use crate::onnx::short;
+
+/// Which parameters of a model are trained: presets and patterns, in order.
+///
+/// Written as a list separated by commas, for instance `decoder,!*.bias`. A term adds what it names; with `!` before
+/// it, it takes away. A list that begins with a `!` starts from `all`.
+///
+/// | term | what it names |
+/// |---|---|
+/// | `all` | every weight, bias, scale and embedding |
+/// | `head` | the layers after which no other layer with weights comes |
+/// | `decoder` | what is not encoder: by names (`encoder.`, `backbone.`) where the file has them, else what comes after the first upsampling and what branches off the encoder |
+/// | `norm` | scale and shift of normalisation layers |
+/// | `bias` | what is added, the shifts of normalisation layers included |
+/// | `lora:r=8` | low-rank adapters of rank 8 on every linear layer and 1 x 1 convolution, the weights themselves frozen; `lora:r=8:alpha=16` scales them by alpha / r |
+/// | anything else | a pattern over names: `*` stands for any text, `?` for one character |
+///
+/// Running statistics of BatchNormalization are never trained by gradients; `BatchNorm::Train` updates them.
+///
+/// ```
+/// use glebe::autodiff::Selection;
+/// let selection: Selection = "decoder,!*.bias".parse()?;
+/// assert_eq!(selection.to_string(), "decoder,!*.bias");
+/// # Ok::<(), glebe::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selection {
+    terms: Vec<Term>,
+}
+
+/// Low-rank adapters: rank and scale.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lora {
+    /// Rank of the adapters, 1 or more.
+    pub rank: usize,
+    /// The adapter's product is scaled by `alpha / rank`; by default `alpha` is the rank.
+    pub alpha: f32,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Term {
+    exclude: bool,
+    what: What,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum What {
+    All,
+    Head,
+    Decoder,
+    Norm,
+    Bias,
+    Lora(Lora),
+    Pattern(String),
+}
+
+impl Selection {
+    /// Every parameter.
+    pub fn all() -> Selection {
+        Selection { terms: vec![Term { exclude: false, what: What::All }] }
+    }
+
+    /// The adapters that are asked for.
+    pub fn lora(&self) -> Option<Lora> {
+        self.terms.iter().find_map(|term| match term.what {
+            What::Lora(lora) if !term.exclude => Some(lora),
+            _ => None,
+        })
+    }
+
+    /// The values that are trained, in the order of `parameters`; `outputs` are what the loss is computed from.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a pattern that matches nothing, and where nothing is left to train.
+    pub(crate) fn choose(
+        &self,
+        graph: &Graph,
+        parameters: &[Parameter],
+        outputs: &[ValueId],
+    ) -> Result<Vec<ValueId>> {
+        let mut chosen = vec![false; parameters.len()];
+        if self.terms.first().is_some_and(|term| term.exclude) {
+            chosen
+                .iter_mut()
+                .zip(parameters)
+                .for_each(|(chosen, parameter)| *chosen = parameter.is_trainable());
+        }
+        for term in &self.terms {
+            let named = term.what.named(graph, parameters, outputs)?;
+            for (chosen, named) in chosen.iter_mut().zip(named) {
+                if named {
+                    *chosen = !term.exclude;
+                }
+            }
+        }
+        let chosen: Vec<ValueId> =
+            chosen.iter().zip(parameters).filter(|(chosen, _)| **chosen).map(|(_, own)| own.id).collect();
+        if chosen.is_empty() && self.lora().is_none() {
+            return Err(Error::invalid(format!("{self:?} leaves nothing to train", self = self.to_string())));
+        }
+        Ok(chosen)
+    }
+}
+
+impl What {
+    fn named(&self, graph: &Graph, parameters: &[Parameter], outputs: &[ValueId]) -> Result<Vec<bool>> {
+        let by = |test: &dyn Fn(&Parameter) -> bool| -> Vec<bool> {
+            parameters.iter().map(|parameter| parameter.is_trainable() && test(parameter)).collect()
+        };
+        Ok(match self {
+            What::All => by(&|_| true),
+            What::Norm => by(&|own| matches!(own.role, Role::NormScale | Role::NormBias)),
+            What::Bias => by(&|own| matches!(own.role, Role::Bias | Role::NormBias)),
+            What::Head => {
+                let head = head(graph, parameters, outputs);
+                by(&|own| own.node.is_some_and(|node| head[node]))
+            }
+            What::Decoder => decoder(graph, parameters),
+            What::Lora(_) => vec![false; parameters.len()],
+            What::Pattern(pattern) => {
+                let matches =
+                    |own: &Parameter| name_matches(pattern, &own.name) || name_matches(pattern, &own.alias);
+                let named = parameters
+                    .iter()
+                    .map(|own| {
+                        // A number of the exporter is trained where it is named in full.
+                        (own.is_trainable() || own.role == Role::Other || own.name == *pattern)
+                            && own.role != Role::Statistic
+                            && matches(own)
+                    })
+                    .collect::<Vec<_>>();
+                if !named.contains(&true) {
+                    return Err(nothing(pattern, parameters));
+                }
+                named
+            }
+        })
+    }
+}
+
+/// The refusal of a pattern without a match, with names that there are.
+fn nothing(pattern: &str, parameters: &[Parameter]) -> Error {
+    let trainable: Vec<&Parameter> = parameters.iter().filter(|own| own.is_trainable()).collect();
+    let near = trainable
+        .iter()
+        .min_by_key(|own| distance(pattern, &own.alias))
+        .map_or(String::new(), |own| format!(", for instance {:?}", short(&own.alias)));
+    Error::invalid(format!(
+        "{:?} is no preset (all, head, decoder, norm, bias, lora:r=8) and matches none of the {} names{near}",
+        short(pattern),
+        trainable.len()
+    ))
+}
+
+/// Number of characters that are not in the common start: a cheap likeness.
+fn distance(a: &str, b: &str) -> usize {
+    let common = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    a.chars().count() + b.chars().count() - 2 * common
+}
+
+/// Marks the nodes after which, on the way to the outputs, no further layer with weights comes.
+fn head(graph: &Graph, parameters: &[Parameter], outputs: &[ValueId]) -> Vec<bool> {
+    let mut layers = vec![false; graph.nodes().len()];
+    for node in parameters.iter().filter(|own| own.role == Role::Weight).filter_map(|own| own.node) {
+        layers[node] = true;
+    }
+    // Values that reach an output without meeting a layer.
+    let mut free = vec![false; graph.len()];
+    for id in outputs {
+        free[id.index()] = true;
+    }
+    let mut head = vec![false; graph.nodes().len()];
+    for (index, node) in graph.nodes().iter().enumerate().rev() {
+        if node.outputs.iter().flatten().any(|id| free[id.index()]) {
+            head[index] = true;
+            if !layers[index] {
+                for id in node.inputs.iter().flatten() {
+                    free[id.index()] = true;
+                }
+            }
+        }
+    }
+    head
+}
+
+/// Beginnings of names that encoders have in the libraries that people train with.
+const ENCODERS: [&str; 4] = ["encoder.", "backbone.", "model.encoder.", "model.backbone."];
+
+fn decoder(graph: &Graph, parameters: &[Parameter]) -> Vec<bool> {
+    let is_encoder = |own: &Parameter| {
+        ENCODERS.iter().any(|start| own.alias.starts_with(start) || own.name.starts_with(start))
+    };
+    let named = parameters.iter().filter(|own| own.is_trainable()).any(is_encoder);
+    if named {
+        return parameters.iter().map(|own| own.is_trainable() && !is_encoder(own)).collect();
+    }
+    let after = after_upsampling(graph);
+    parameters.iter().map(|own| own.is_trainable() && own.node.is_some_and(|node| after[node])).collect()
+}
+
+/// Marks the nodes behind the first upsampling, and those that lead only to such.
+fn after_upsampling(graph: &Graph) -> Vec<bool> {
+    let grows = |index: usize| {
+        let node = &graph.nodes()[index];
+        let (Some(x), Some(y)) = (node.input(0), node.output(0)) else { return false };
+        let (x, y) = (graph.shape(x), graph.shape(y));
+        matches!(node.op_type.as_str(), "Resize" | "ConvTranspose" | "DepthToSpace")
+            && x.len() == y.len()
+            && x.len() > 2
+            && y[2..].iter().zip(&x[2..]).any(|(y, x)| y > x)
+            // The squeeze of a pooled branch back to the size it had is no upsampling.
+            && x[2..].iter().any(|&size| size > 1)
+    };
+    let mut after = vec![false; graph.len()];
+    let mut marked = vec![false; graph.nodes().len()];
+    for (index, node) in graph.nodes().iter().enumerate() {
+        marked[index] = grows(index) || node.inputs.iter().flatten().any(|id| after[id.index()]);
+        if marked[index] {
+            for id in node.outputs.iter().flatten() {
+                after[id.index()] = true;
+            }
+        }
+    }
+    // What feeds nothing but the decoder belongs to it, unless the deepest features come through it: it must branch
+    // off a value that something else continues from.
+    let mut side = marked.clone();
+    let mut users = vec![Vec::new(); graph.len()];
+    for (index, node) in graph.nodes().iter().enumerate() {
+        for id in node.inputs.iter().flatten() {
+            users[id.index()].push(index);
+        }
+    }
+    for (index, node) in graph.nodes().iter().enumerate().rev() {
+        let outputs: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
+        let feeds = |id: &ValueId| users[id.index()].iter().all(|&user| side[user]);
+        if !side[index]
+            && !outputs.is_empty()
+            && outputs.iter().all(|id| !users[id.index()].is_empty() && feeds(id))
+            && node
+                .inputs
+                .iter()
+                .flatten()
+                .any(|id| users[id.index()].iter().any(|&user| !side[user] && user > index))
+        {
+            side[index] = true;
+        }
+    }
+    side
+}
+
+/// Whether `name` has the form of `pattern`: `*` is any text, `?` one character.
+pub(crate) fn name_matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (mut p, mut n) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(&c) if c == '?' || c == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            // The last star takes one character more.
+            _ => match star {
+                Some((at, from)) => {
+                    star = Some((at, from + 1));
+                    p = at + 1;
+                    n = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&c| c == '*')
+}
+
+impl FromStr for Selection {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Selection> {
+        let terms = text
+            .split(',')
+            .map(|term| {
+                let term = term.trim();
+                let (exclude, name) = match term.strip_prefix('!') {
+                    Some(name) => (true, name.trim()),
+                    None => (false, term),
+                };
+                let what = match name {
+                    "" => {
+                        return Err(Error::invalid(format!("{text:?}: an empty term among the parameters")));
+                    }
+                    "all" => What::All,
+                    "head" => What::Head,
+                    "decoder" => What::Decoder,
+                    "norm" => What::Norm,
+                    "bias" => What::Bias,
+                    _ => match name.strip_prefix("lora:").or((name == "lora").then_some("")) {
+                        Some(options) => What::Lora(lora(options, exclude)?),
+                        None => What::Pattern(name.to_owned()),
+                    },
+                };
+                Ok(Term { exclude, what })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Selection { terms })
+    }
+}
+
+fn lora(options: &str, exclude: bool) -> Result<Lora> {
+    let wrong = |what: &str| Error::invalid(format!("lora: {what}; expected lora:r=8 or lora:r=8:alpha=16"));
+    if exclude {
+        return Err(wrong("adapters cannot be taken away"));
+    }
+    let (mut rank, mut alpha) = (None, None);
+    for option in options.split(':').filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            Some(("r", value)) => rank = value.parse().ok().filter(|rank| (1..=1024).contains(rank)),
+            Some(("alpha", value)) => {
+                alpha = Some(value.parse::<f32>().ok().filter(|alpha| alpha.is_finite() && *alpha > 0.0));
+            }
+            _ => return Err(wrong(&format!("unknown option {option:?}"))),
+        }
+    }
+    let rank: usize = rank.ok_or_else(|| wrong("the rank r is missing or not within 1 to 1024"))?;
+    let alpha = match alpha {
+        None => rank as f32,
+        Some(alpha) => alpha.ok_or_else(|| wrong("alpha is not a positive number"))?,
+    };
+    Ok(Lora { rank, alpha })
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, term) in self.terms.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            let not = if term.exclude { "!" } else { "" };
+            write!(f, "{comma}{not}")?;
+            match &term.what {
+                What::All => f.write_str("all")?,
+                What::Head => f.write_str("head")?,
+                What::Decoder => f.write_str("decoder")?,
+                What::Norm => f.write_str("norm")?,
+                What::Bias => f.write_str("bias")?,
+                What::Lora(lora) if lora.alpha == lora.rank as f32 => write!(f, "lora:r={}", lora.rank)?,
+                What::Lora(lora) => write!(f, "lora:r={}:alpha={}", lora.rank, lora.alpha)?,
+                What::Pattern(pattern) => f.write_str(pattern)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, name, expected) in [
+            ("decoder.*", "decoder.a.weight", true),
+            ("decoder.*", "encoder.decoder.weight", false),
+            ("*.bias", "a.b.bias", true),
+            ("*.bias", "a.bias.x", false),
+            ("*a*b*", "xxaxxbxx", true),
+            ("*a*b*", "xxbxxaxx", false),
+            ("?", "ab", false),
+            ("a?c", "abc", true),
+            ("**", "", true),
+            ("", "", true),
+        ] {
+            assert_eq!(name_matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn lists_are_read_and_written() {
+        for text in
+            ["all", "decoder,!*.bias", "head,norm,bias", "lora:r=8", "lora:r=4:alpha=16,head", "!encoder.*"]
+        {
+            assert_eq!(text.parse::<Selection>().unwrap().to_string(), text);
+        }
+        assert_eq!("lora:r=8".parse::<Selection>().unwrap().lora(), Some(Lora { rank: 8, alpha: 8.0 }));
+        for text in
+            ["", "a,,b", "lora", "lora:r=0", "lora:r=x", "lora:r=8:alpha=-1", "lora:q=1", "!lora:r=8", "!"]
+        {
+            assert!(text.parse::<Selection>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Operators of glebe's own for the CPU provider, in the domain `glebe`, version 1.
+//!
+//! A training graph in standard operators runs everywhere, but on the processor a few of its patterns cost far more
+//! than their arithmetic. These do the same in one pass; a graph may use them where its session has them
+//! ([`SessionOptions::operators`](super::SessionOptions::operators)) and runs on the CPU provider:
+//!
+//! * `ConvWeightGrad(X, dY) -> dW`: the gradient of Conv by its weights.
+//! * `SoftmaxCrossEntropy(logits, labels, weights, mask) -> loss_sum, weight_sum, dlogits`.
+//!
+//! All work is divided for the session's own thread pool in such a way that each result is computed by one thread in
+//! a fixed order: the bits are the same in every run and for any number of threads (on processors with the same
+//! vector instructions).
+
+mod conv_shape;
+mod conv_weight_grad;
+mod dot;
+mod parallel;
+mod weight_grad;
+
+use ort::operator::OperatorDomain;
+
+/// The domain of the operators.
+pub const DOMAIN: &str = "glebe";
+/// Its version.
+pub const VERSION: i64 = 1;
+
+/// The operators, for a session of so many threads.
+pub(super) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
+    let threads = match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    OperatorDomain::new(DOMAIN)?.add(conv_weight_grad::ConvWeightGrad::new(threads))
+}

@@ -1,0 +1,273 @@
+//! glebe's own operators against plain sums in double precision, run by ONNX Runtime.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+
+use glebe::onnx::{Dim, ElementType, GraphBuilder};
+use glebe::runtime::operators::{DOMAIN, VERSION};
+use glebe::runtime::{BoundSession, Place, Runtime, RuntimeOptions, SessionOptions};
+
+fn session(graph: GraphBuilder, threads: usize) -> glebe::Result<BoundSession> {
+    let runtime =
+        Runtime::load(&RuntimeOptions::default()).expect("ONNX Runtime (run `make test`, which fetches it)");
+    let mut options = SessionOptions::default();
+    options.threads = threads;
+    options.operators = true;
+    BoundSession::new(&runtime, &graph.finish()?, &options)
+}
+
+/// Numbers that look random and are the same in each run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() >> 20) as usize % end
+    }
+
+    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+
+    /// From -1 to 1.
+    fn values(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
+    }
+}
+
+fn dims(shape: &[usize]) -> Vec<Dim> {
+    shape.iter().map(|dim| Dim::Fixed(*dim as u64)).collect()
+}
+
+#[derive(Debug, Clone)]
+struct Conv {
+    images: usize,
+    channels: usize,
+    filters: usize,
+    input: [usize; 2],
+    kernel: [usize; 2],
+    strides: [usize; 2],
+    dilations: [usize; 2],
+    pads: [usize; 4],
+    groups: usize,
+}
+
+impl Conv {
+    fn square(images: usize, channels: usize, filters: usize, size: usize, kernel: usize) -> Conv {
+        Conv {
+            images,
+            channels,
+            filters,
+            input: [size; 2],
+            kernel: [kernel; 2],
+            strides: [1; 2],
+            dilations: [1; 2],
+            pads: [kernel / 2; 4],
+            groups: 1,
+        }
+    }
+
+    fn output(&self) -> Option<[usize; 2]> {
+        let size = |axis: usize| {
+            let padded = self.input[axis] + self.pads[axis] + self.pads[axis + 2];
+            let reach = self.dilations[axis] * (self.kernel[axis] - 1) + 1;
+            Some(padded.checked_sub(reach)? / self.strides[axis] + 1)
+        };
+        Some([size(0)?, size(1)?])
+    }
+
+    fn graph(&self) -> GraphBuilder {
+        let [rows, columns] = self.output().unwrap();
+        let mut graph = GraphBuilder::new("dw");
+        let x = graph.input(
+            "x",
+            ElementType::Float32,
+            &dims(&[self.images, self.channels, self.input[0], self.input[1]]),
+        );
+        let dy = graph.input("dy", ElementType::Float32, &dims(&[self.images, self.filters, rows, columns]));
+        let list = |values: &[usize]| values.iter().map(|value| *value as i64).collect::<Vec<_>>();
+        let dw = graph
+            .node("ConvWeightGrad", &[&x, &dy])
+            .domain(DOMAIN, VERSION)
+            .ints("kernel_shape", &list(&self.kernel))
+            .ints("strides", &list(&self.strides))
+            .ints("dilations", &list(&self.dilations))
+            .ints("pads", &list(&self.pads))
+            .int("group", self.groups as i64)
+            .output("dw");
+        let shape = dims(&[self.filters, self.channels / self.groups, self.kernel[0], self.kernel[1]]);
+        graph.output(&dw, ElementType::Float32, &shape).opset(17);
+        graph
+    }
+
+    /// The gradient, and the sum of the magnitudes that went into each element.
+    fn slow(&self, x: &[f32], dy: &[f32]) -> Vec<(f64, f64)> {
+        let [rows, columns] = self.output().unwrap();
+        let (group_channels, group_filters) = (self.channels / self.groups, self.filters / self.groups);
+        let mut dw = Vec::new();
+        for m in 0..self.filters {
+            for c in 0..group_channels {
+                let channel = m / group_filters * group_channels + c;
+                for i in 0..self.kernel[0] {
+                    for j in 0..self.kernel[1] {
+                        let (mut sum, mut size) = (0.0, 0.0);
+                        for n in 0..self.images {
+                            for r in 0..rows {
+                                for q in 0..columns {
+                                    let y = (r * self.strides[0] + i * self.dilations[0])
+                                        .wrapping_sub(self.pads[0]);
+                                    let z = (q * self.strides[1] + j * self.dilations[1])
+                                        .wrapping_sub(self.pads[1]);
+                                    if y < self.input[0] && z < self.input[1] {
+                                        let at = ((n * self.channels + channel) * self.input[0] + y)
+                                            * self.input[1]
+                                            + z;
+                                        let out = ((n * self.filters + m) * rows + r) * columns + q;
+                                        let product = f64::from(x[at]) * f64::from(dy[out]);
+                                        sum += product;
+                                        size += product.abs();
+                                    }
+                                }
+                            }
+                        }
+                        dw.push((sum, size));
+                    }
+                }
+            }
+        }
+        dw
+    }
+
+    fn check(&self, random: &mut Random) {
+        let [rows, columns] = self.output().unwrap();
+        let x = random.values(self.images * self.channels * self.input[0] * self.input[1]);
+        let dy = random.values(self.images * self.filters * rows * columns);
+        let mut first: Option<Vec<f32>> = None;
+        for threads in [1, 2, 3] {
+            let mut session = session(self.graph(), threads).unwrap();
+            let shape = [self.images, self.channels, self.input[0], self.input[1]];
+            let inputs = [
+                ("x", session.tensor(&shape, &x).unwrap()),
+                ("dy", session.tensor(&[self.images, self.filters, rows, columns], &dy).unwrap()),
+            ];
+            let mut binding = session.binding().unwrap();
+            for (name, tensor) in &inputs {
+                binding.bind_input(name, tensor).unwrap();
+            }
+            binding.fetch_output("dw", Place::Host).unwrap();
+            for _ in 0..2 {
+                let dw = session.run(&mut binding).unwrap().take("dw").unwrap();
+                let dw = dw.to_vec::<f32>().unwrap();
+                match &first {
+                    None => {
+                        for (at, (value, (sum, size))) in dw.iter().zip(self.slow(&x, &dy)).enumerate() {
+                            let error = (f64::from(*value) - sum).abs();
+                            assert!(
+                                error <= 1e-6 * size + 1e-30,
+                                "{self:?}: {value} for {sum} (of {size}) at {at}"
+                            );
+                        }
+                        first = Some(dw);
+                    }
+                    Some(first) => assert!(*first == dw, "{self:?}: other bits with {threads} threads"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn weight_gradients_of_usual_layers() {
+    let random = &mut Random(7);
+    let plain = Conv::square;
+    let cases = [
+        plain(2, 5, 7, 33, 3),
+        plain(1, 16, 16, 64, 3),
+        plain(3, 20, 24, 8, 3),
+        plain(2, 3, 9, 19, 1),
+        plain(3, 40, 33, 4, 1),
+        Conv { strides: [2, 2], pads: [3; 4], ..plain(2, 3, 8, 45, 7) },
+        Conv { strides: [4, 4], pads: [0; 4], ..plain(2, 3, 10, 40, 4) },
+        Conv { strides: [2, 2], pads: [0; 4], ..plain(1, 6, 10, 31, 2) },
+        Conv { strides: [2, 2], pads: [0; 4], ..plain(2, 12, 5, 33, 1) },
+        Conv { groups: 12, ..plain(2, 12, 12, 40, 3) },
+        Conv { groups: 6, strides: [2, 2], dilations: [2, 2], pads: [2; 4], ..plain(2, 6, 6, 37, 3) },
+        Conv { groups: 4, ..plain(1, 8, 16, 18, 3) },
+        Conv { dilations: [6, 6], pads: [6; 4], ..plain(1, 4, 9, 20, 3) },
+        Conv { dilations: [18, 18], pads: [18; 4], ..plain(1, 4, 4, 32, 3) },
+        Conv { kernel: [1, 5], pads: [0, 2, 0, 2], ..plain(2, 4, 4, 70, 1) },
+        Conv { pads: [0, 1, 2, 3], ..plain(1, 3, 4, 21, 3) },
+        Conv { input: [1, 600], ..plain(1, 2, 3, 0, 3) },
+    ];
+    for case in cases {
+        case.check(random);
+    }
+}
+
+#[test]
+fn weight_gradients_of_random_layers() {
+    let random = &mut Random(42);
+    let count = std::env::var("GLEBE_CASES").map_or(150, |count| count.parse().unwrap());
+    let mut checked = 0;
+    while checked < count {
+        let groups = random.pick(&[1, 1, 1, 2, 3, 8]);
+        let conv = Conv {
+            images: 1 + random.below(3),
+            channels: groups * random.pick(&[1, 1, 2, 5, 9]),
+            filters: groups * random.pick(&[1, 1, 2, 4, 7, 18]),
+            input: [1 + random.below(40), random.pick(&[1, 3, 8, 15, 16, 17, 32, 50])],
+            kernel: [random.pick(&[1, 2, 3, 5]), random.pick(&[1, 2, 3, 4])],
+            strides: [random.pick(&[1, 1, 2, 3]), random.pick(&[1, 1, 2, 4])],
+            dilations: [random.pick(&[1, 1, 2, 3]), random.pick(&[1, 1, 2, 5])],
+            pads: std::array::from_fn(|_| random.pick(&[0, 1, 1, 2, 4])),
+            groups,
+        };
+        if conv.output().is_some() {
+            conv.check(random);
+            checked += 1;
+        }
+    }
+}
+
+#[test]
+fn what_is_no_convolution_is_refused() {
+    let conv = Conv::square(1, 4, 4, 8, 3);
+    let mut other = conv.clone();
+    other.groups = 3;
+    assert!(session(other.graph(), 1).is_err() || run_fails(&other));
+    // Sizes that do not belong together are found when the node runs.
+    let mut graph = GraphBuilder::new("dw");
+    let x = graph.input("x", ElementType::Float32, &dims(&[1, 4, 8, 8]));
+    let dy = graph.input("dy", ElementType::Float32, &dims(&[1, 4, 9, 9]));
+    let dw = graph
+        .node("ConvWeightGrad", &[&x, &dy])
+        .domain(DOMAIN, VERSION)
+        .ints("kernel_shape", &[3, 3])
+        .output("dw");
+    graph.output(&dw, ElementType::Float32, &dims(&[4, 4, 3, 3])).opset(17);
+    let mut session = session(graph, 1).unwrap();
+    let x = session.zeros(ElementType::Float32, &[1, 4, 8, 8]).unwrap();
+    let dy = session.zeros(ElementType::Float32, &[1, 4, 9, 9]).unwrap();
+    let mut binding = session.binding().unwrap();
+    binding.bind_input("x", &x).unwrap();
+    binding.bind_input("dy", &dy).unwrap();
+    binding.fetch_output("dw", Place::Host).unwrap();
+    let error = session.run(&mut binding).unwrap_err();
+    assert!(error.to_string().contains("do not belong to"), "{error}");
+}
+
+fn run_fails(conv: &Conv) -> bool {
+    let mut session = session(conv.graph(), 1).unwrap();
+    let [rows, columns] = conv.output().unwrap();
+    let x = session.zeros(ElementType::Float32, &[1, conv.channels, conv.input[0], conv.input[1]]).unwrap();
+    let dy = session.zeros(ElementType::Float32, &[1, conv.filters, rows, columns]).unwrap();
+    let mut binding = session.binding().unwrap();
+    binding.bind_input("x", &x).unwrap();
+    binding.bind_input("dy", &dy).unwrap();
+    binding.fetch_output("dw", Place::Host).unwrap();
+    session.run(&mut binding).is_err()
+}
