@@ -1,5 +1,4 @@
-//! Element by element: arithmetic, activations, selection. With broadcasting, gradients are summed over what was
-//! repeated.
+//! Element by element: arithmetic and selection. With broadcasting, gradients are summed over what was repeated.
 
 use crate::autodiff::emit::Emit;
 use crate::autodiff::rules::{Gradients, Rule, Vjp};
@@ -18,14 +17,6 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
         "Pow" => pow,
         "Where" => choice,
         "Cast" | "CastLike" => cast,
-        "Relu" => relu,
-        "Sigmoid" => sigmoid,
-        "Tanh" => tanh,
-        "Exp" => exp,
-        "Log" => log,
-        "Sqrt" => sqrt,
-        "Reciprocal" => reciprocal,
-        "Abs" => abs,
         _ => return None,
     })
 }
@@ -46,16 +37,16 @@ fn mean(vjp: &mut Vjp<'_>) -> Gradients {
 /// `g` for every input, summed to its shape.
 fn shared(vjp: &mut Vjp<'_>, g: ValueId) -> Gradients {
     (0..vjp.node.inputs.len())
-        .map(|index| if vjp.wants(index) { reduced(vjp, index, g).map(Some) } else { Ok(None) })
+        .map(|index| if vjp.wants(index) { vjp.reduced(index, g).map(Some) } else { Ok(None) })
         .collect()
 }
 
 /// g and -g.
 fn sub(vjp: &mut Vjp<'_>) -> Gradients {
     let g = vjp.g(0)?;
-    let a = if vjp.wants(0) { Some(reduced(vjp, 0, g)?) } else { None };
+    let a = if vjp.wants(0) { Some(vjp.reduced(0, g)?) } else { None };
     let b = if vjp.wants(1) {
-        let summed = reduced(vjp, 1, g)?;
+        let summed = vjp.reduced(1, g)?;
         Some(vjp.unary("Neg", summed)?)
     } else {
         None
@@ -66,8 +57,8 @@ fn sub(vjp: &mut Vjp<'_>) -> Gradients {
 /// g b and g a.
 fn mul(vjp: &mut Vjp<'_>) -> Gradients {
     let (g, a, b) = (vjp.g(0)?, vjp.x(0)?, vjp.x(1)?);
-    let da = if vjp.wants(0) { Some(product_to(vjp, 0, g, b)?) } else { None };
-    let db = if vjp.wants(1) { Some(product_to(vjp, 1, g, a)?) } else { None };
+    let da = if vjp.wants(0) { Some(vjp.product_to(0, g, b)?) } else { None };
+    let db = if vjp.wants(1) { Some(vjp.product_to(1, g, a)?) } else { None };
     Ok(vec![da, db])
 }
 
@@ -75,10 +66,10 @@ fn mul(vjp: &mut Vjp<'_>) -> Gradients {
 fn div(vjp: &mut Vjp<'_>) -> Gradients {
     let (g, b) = (vjp.g(0)?, vjp.x(1)?);
     let quotient = vjp.over(g, b)?;
-    let da = if vjp.wants(0) { Some(reduced(vjp, 0, quotient)?) } else { None };
+    let da = if vjp.wants(0) { Some(vjp.reduced(0, quotient)?) } else { None };
     let db = if vjp.wants(1) {
         let y = vjp.y(0)?;
-        let product = product_to(vjp, 1, quotient, y)?;
+        let product = vjp.product_to(1, quotient, y)?;
         Some(vjp.unary("Neg", product)?)
     } else {
         None
@@ -117,7 +108,7 @@ fn extreme(vjp: &mut Vjp<'_>) -> Gradients {
                 return Ok(None);
             }
             let own = vjp.times(part, masks[index])?;
-            reduced(vjp, index, own).map(Some)
+            vjp.reduced(index, own).map(Some)
         })
         .collect()
 }
@@ -141,7 +132,7 @@ fn pow(vjp: &mut Vjp<'_>) -> Gradients {
                 vjp.times(exponent, power)?
             }
         };
-        Some(product_to(vjp, 0, g, derivative)?)
+        Some(vjp.product_to(0, g, derivative)?)
     } else {
         None
     };
@@ -153,7 +144,7 @@ fn pow(vjp: &mut Vjp<'_>) -> Gradients {
         let safe = vjp.choose(positive, a, one)?;
         let log = vjp.unary("Log", safe)?;
         let slope = vjp.times(y, log)?;
-        Some(product_to(vjp, 1, g, slope)?)
+        Some(vjp.product_to(1, g, slope)?)
     } else {
         None
     };
@@ -163,16 +154,16 @@ fn pow(vjp: &mut Vjp<'_>) -> Gradients {
 /// Where(c, a, b): g where c, and g where not c.
 fn choice(vjp: &mut Vjp<'_>) -> Gradients {
     let (g, condition) = (vjp.g(0)?, vjp.x(0)?);
-    let zero = vjp.number_like(g, 0.0)?;
     let a = if vjp.wants(1) {
-        let chosen = vjp.choose(condition, g, zero)?;
-        Some(reduced(vjp, 1, chosen)?)
+        let chosen = vjp.gated(condition, g)?;
+        Some(vjp.reduced(1, chosen)?)
     } else {
         None
     };
     let b = if vjp.wants(2) {
-        let chosen = vjp.choose(condition, zero, g)?;
-        Some(reduced(vjp, 2, chosen)?)
+        let other = vjp.unary("Not", condition)?;
+        let chosen = vjp.gated(other, g)?;
+        Some(vjp.reduced(2, chosen)?)
     } else {
         None
     };
@@ -183,83 +174,4 @@ fn cast(vjp: &mut Vjp<'_>) -> Gradients {
     let (g, x) = (vjp.g(0)?, vjp.x(0)?);
     let dx = vjp.cast_like(g, x)?;
     vjp.only(0, dx)
-}
-
-/// g where y > 0; at 0 the derivative is taken as 0, as PyTorch does.
-fn relu(vjp: &mut Vjp<'_>) -> Gradients {
-    let (g, y) = (vjp.g(0)?, vjp.y(0)?);
-    let zero = vjp.number_like(y, 0.0)?;
-    let positive = vjp.binary("Greater", y, zero)?;
-    let dx = vjp.masked(positive, g)?;
-    vjp.only(0, dx)
-}
-
-/// g y (1 - y).
-fn sigmoid(vjp: &mut Vjp<'_>) -> Gradients {
-    let (g, y) = (vjp.g(0)?, vjp.y(0)?);
-    let one = vjp.number_like(y, 1.0)?;
-    let rest = vjp.minus(one, y)?;
-    let slope = vjp.times(y, rest)?;
-    let dx = vjp.times(g, slope)?;
-    vjp.only(0, dx)
-}
-
-/// g (1 - y²).
-fn tanh(vjp: &mut Vjp<'_>) -> Gradients {
-    let (g, y) = (vjp.g(0)?, vjp.y(0)?);
-    let square = vjp.times(y, y)?;
-    let cut = vjp.times(g, square)?;
-    let dx = vjp.minus(g, cut)?;
-    vjp.only(0, dx)
-}
-
-/// g y.
-fn exp(vjp: &mut Vjp<'_>) -> Gradients {
-    let (g, y) = (vjp.g(0)?, vjp.y(0)?);
-    let dx = vjp.times(g, y)?;
-    vjp.only(0, dx)
-}
-
-/// g / x.
-fn log(vjp: &mut Vjp<'_>) -> Gradients {
-    let (g, x) = (vjp.g(0)?, vjp.x(0)?);
-    let dx = vjp.over(g, x)?;
-    vjp.only(0, dx)
-}
-
-/// g / (2 y).
-fn sqrt(vjp: &mut Vjp<'_>) -> Gradients {
-    let (g, y) = (vjp.g(0)?, vjp.y(0)?);
-    let half = vjp.scaled(g, 0.5)?;
-    let dx = vjp.over(half, y)?;
-    vjp.only(0, dx)
-}
-
-/// y = 1 / x: -g y².
-fn reciprocal(vjp: &mut Vjp<'_>) -> Gradients {
-    let (g, y) = (vjp.g(0)?, vjp.y(0)?);
-    let square = vjp.times(y, y)?;
-    let product = vjp.times(g, square)?;
-    let dx = vjp.unary("Neg", product)?;
-    vjp.only(0, dx)
-}
-
-/// g sign x; 0 at 0.
-fn abs(vjp: &mut Vjp<'_>) -> Gradients {
-    let (g, x) = (vjp.g(0)?, vjp.x(0)?);
-    let sign = vjp.unary("Sign", x)?;
-    let dx = vjp.times(g, sign)?;
-    vjp.only(0, dx)
-}
-
-/// `g` summed to the shape of input `index`.
-fn reduced(vjp: &mut Vjp<'_>, index: usize, g: ValueId) -> Result<ValueId> {
-    let shape = vjp.shape(vjp.x(index)?);
-    vjp.sum_to(g, &shape)
-}
-
-/// `g * factor` summed to the shape of input `index`.
-fn product_to(vjp: &mut Vjp<'_>, index: usize, g: ValueId, factor: ValueId) -> Result<ValueId> {
-    let product = vjp.times(g, factor)?;
-    reduced(vjp, index, product)
 }

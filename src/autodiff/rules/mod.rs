@@ -30,12 +30,21 @@
 //!
 //! The property tests of `tests/gradients` pick a new rule up by one line more: a generator of its random cases.
 
+mod activation;
 mod convolution;
 mod elementwise;
+mod index;
 mod linear;
 mod matrix;
+mod normalisation;
+mod pad;
+mod part;
 mod pooling;
+mod reduce;
 mod resize;
+mod shape;
+mod softmax;
+mod transcendental;
 mod weight_gradient;
 
 use crate::autodiff::emit::Emit;
@@ -55,7 +64,22 @@ pub(crate) fn rule(domain: &str, op_type: &str) -> Option<Rule> {
     if !is_default_domain(domain) {
         return None;
     }
-    let families = [elementwise::rule, convolution::rule, linear::rule, pooling::rule, resize::rule];
+    let families = [
+        elementwise::rule,
+        activation::rule,
+        transcendental::rule,
+        linear::rule,
+        convolution::rule,
+        pooling::rule,
+        resize::rule,
+        shape::rule,
+        part::rule,
+        pad::rule,
+        index::rule,
+        reduce::rule,
+        softmax::rule,
+        normalisation::rule,
+    ];
     families.iter().find_map(|family| family(op_type))
 }
 
@@ -159,6 +183,41 @@ impl Vjp<'_> {
         numbers
             .map(Some)
             .ok_or_else(|| self.node.unsupported(format!("input {index} is not known in advance")))
+    }
+
+    /// `g` summed to the shape of input `index`.
+    pub(crate) fn reduced(&mut self, index: usize, g: ValueId) -> Result<ValueId> {
+        let shape = self.shape(self.x(index)?);
+        self.sum_to(g, &shape)
+    }
+
+    /// `g * factor` summed to the shape of input `index`.
+    pub(crate) fn product_to(&mut self, index: usize, g: ValueId, factor: ValueId) -> Result<ValueId> {
+        let product = self.times(g, factor)?;
+        self.reduced(index, product)
+    }
+
+    /// `a` where `condition`, else 0, for finite `a`: a cast and a product, which on the CPU provider take a tenth of the
+    /// time of `Where`.
+    pub(crate) fn gated(&mut self, condition: ValueId, a: ValueId) -> Result<ValueId> {
+        let gate = self.cast_like(condition, a)?;
+        self.times(a, gate)
+    }
+
+    /// Sign of `a`, 0 at 0: two comparisons, which on the CPU provider take a tenth of the time of `Sign`.
+    pub(crate) fn sign(&mut self, a: ValueId) -> Result<ValueId> {
+        let zero = self.number_like(a, 0.0)?;
+        let positive = self.binary("Greater", a, zero)?;
+        let positive = self.cast_like(positive, a)?;
+        let negative = self.binary("Less", a, zero)?;
+        let negative = self.cast_like(negative, a)?;
+        self.minus(positive, negative)
+    }
+
+    /// `a` turned round along `axes`.
+    pub(crate) fn flip(&mut self, a: ValueId, axes: &[usize]) -> Result<ValueId> {
+        let count = axes.len();
+        self.slice(a, axes, &vec![-1; count], &vec![i64::MIN; count], &vec![-1; count])
     }
 
     /// The gradient `dx` for input `index`, none for the others.

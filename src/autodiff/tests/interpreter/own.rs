@@ -1,0 +1,52 @@
+//! Operators of domain `glebe`.
+
+use super::reduction::log_sum_exp;
+use super::{Call, Operator};
+use crate::autodiff::tests::array::Array;
+
+pub(super) fn operator(domain: &str, op_type: &str) -> Option<Operator> {
+    Some(match (domain, op_type) {
+        ("glebe", "SoftmaxCrossEntropy") => cross_entropy,
+        _ => return None,
+    })
+}
+
+/// Logits [N, C, …], labels [N, …], class weights [C], mask [N, …]; gives
+/// Σ mask ((1 - s) w[y] (-log p[y]) + s / C Σ w[c] (-log p[c])), Σ mask w[y], and the gradient of the former.
+fn cross_entropy(call: &Call<'_>) -> Vec<Array> {
+    let (logits, labels) = (call.x(0), call.x(1));
+    let (weights, mask) = (call.x(2).f(), call.x(3).f());
+    let smoothing = call.number("label_smoothing", 0.0);
+    let classes = logits.shape[1];
+    let inner: usize = logits.shape[2..].iter().product();
+    let (mut loss, mut weight) = (0.0, 0.0);
+    let mut gradient = vec![0.0; logits.len()];
+    for pixel in 0..labels.len() {
+        let (n, at) = (pixel / inner, pixel % inner);
+        let place = |c: usize| (n * classes + c) * inner + at;
+        let own: Vec<f64> = (0..classes).map(|c| logits.f()[place(c)]).collect();
+        let total = log_sum_exp(&own);
+        if mask[pixel] == 0.0 {
+            continue;
+        }
+        let label = labels.i()[pixel] as usize;
+        weight += mask[pixel] * weights[label];
+        // The loss is Σ share[c] (-log p[c]); its gradient is p Σ share - share.
+        let share: Vec<f64> = (0..classes)
+            .map(|c| {
+                let spread = smoothing / classes as f64 * weights[c];
+                mask[pixel] * (spread + if c == label { (1.0 - smoothing) * weights[c] } else { 0.0 })
+            })
+            .collect();
+        let all: f64 = share.iter().sum();
+        for c in 0..classes {
+            loss -= share[c] * (own[c] - total);
+            gradient[place(c)] = (own[c] - total).exp() * all - share[c];
+        }
+    }
+    vec![
+        Array::floats(&[], vec![loss]),
+        Array::floats(&[], vec![weight]),
+        Array::floats(&logits.shape, gradient),
+    ]
+}
