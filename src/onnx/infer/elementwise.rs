@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::onnx::ElementType;
 use crate::onnx::graph::ValueType;
-use crate::onnx::infer::{Call, Rule, broadcast};
+use crate::onnx::infer::{Call, Rule};
 
 pub(super) fn rule(op_type: &str) -> Option<Rule> {
     Some(match op_type {
@@ -89,33 +89,33 @@ fn combined(call: &Call<'_>) -> Result<Vec<ValueType>> {
             let message = format!("input {index}: expected {}, got {}", kind.element, other.element);
             return Err(call.node.invalid(message));
         }
-        kind.shape = together(call, &kind.shape, &other.shape)?;
+        kind.shape = call.together(&kind.shape, &other.shape)?;
     }
     Ok(vec![kind])
 }
 
 /// The exponent may have another type than the base, which gives the result its own.
 fn power(call: &Call<'_>) -> Result<Vec<ValueType>> {
-    let shape = together(call, call.shape(0)?, call.shape(1)?)?;
+    let shape = call.together(call.shape(0)?, call.shape(1)?)?;
     Ok(vec![ValueType::new(call.element(0)?, shape)])
 }
 
 fn same_unidirectional(call: &Call<'_>) -> Result<Vec<ValueType>> {
     let kind = call.kind(0)?;
-    if together(call, &kind.shape, call.shape(1)?)? != kind.shape {
+    if call.together(&kind.shape, call.shape(1)?)? != kind.shape {
         return Err(call.node.invalid(format!("slope {:?} does not fit {:?}", call.shape(1)?, kind.shape)));
     }
     Ok(vec![kind.clone()])
 }
 
 fn compared(call: &Call<'_>) -> Result<Vec<ValueType>> {
-    let shape = together(call, call.shape(0)?, call.shape(1)?)?;
+    let shape = call.together(call.shape(0)?, call.shape(1)?)?;
     Ok(vec![ValueType::new(ElementType::Bool, shape)])
 }
 
 fn chosen(call: &Call<'_>) -> Result<Vec<ValueType>> {
-    let shape = together(call, call.shape(0)?, call.shape(1)?)?;
-    let shape = together(call, &shape, call.shape(2)?)?;
+    let shape = call.together(call.shape(0)?, call.shape(1)?)?;
+    let shape = call.together(&shape, call.shape(2)?)?;
     Ok(vec![ValueType::new(call.element(1)?, shape)])
 }
 
@@ -132,8 +132,4 @@ fn cast_like(call: &Call<'_>) -> Result<Vec<ValueType>> {
 
 fn dropout(call: &Call<'_>) -> Result<Vec<ValueType>> {
     Ok(vec![call.kind(0)?.clone(), ValueType::new(ElementType::Bool, call.shape(0)?)])
-}
-
-fn together(call: &Call<'_>, a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
-    broadcast(a, b).ok_or_else(|| call.node.invalid(format!("shapes {a:?} and {b:?} do not broadcast")))
 }

@@ -6,12 +6,28 @@
 //!
 //! An operator is one function of the family's file and one line of [`rule`].
 
+mod attention;
+mod contrib;
+mod convolution;
 mod elementwise;
+mod generate;
+mod glebe;
+mod index;
+mod linear;
+mod normalisation;
+mod pieces;
+mod pooling;
+mod quantise;
+mod recurrent;
+mod reduce;
+mod sampling;
+mod shape;
 
 use crate::error::Result;
 use crate::onnx::ElementType;
 use crate::onnx::graph::{Constant, Graph, Node, ValueId, ValueType};
 use crate::onnx::proto::is_default_domain;
+use crate::onnx::resolved;
 
 /// Types of all outputs that the node has; at least those that are asked for, where the operator has as many.
 type Rule = fn(&Call<'_>) -> Result<Vec<ValueType>>;
@@ -36,7 +52,35 @@ pub(crate) fn knows(domain: &str, op_type: &str) -> bool {
 }
 
 fn rule(domain: &str, op_type: &str) -> Option<Rule> {
-    if domain == "" { elementwise::rule(op_type) } else { None }
+    match domain {
+        "" => FAMILIES.iter().find_map(|family| family(op_type)),
+        "com.microsoft" => contrib::rule(op_type),
+        "glebe" => glebe::rule(op_type),
+        _ => None,
+    }
+}
+
+/// The families of the default domain.
+const FAMILIES: [fn(&str) -> Option<Rule>; 14] = [
+    elementwise::rule,
+    shape::rule,
+    pieces::rule,
+    index::rule,
+    generate::rule,
+    linear::rule,
+    convolution::rule,
+    pooling::rule,
+    reduce::rule,
+    normalisation::rule,
+    sampling::rule,
+    attention::rule,
+    recurrent::rule,
+    quantise::rule,
+];
+
+/// The types of one output.
+fn one(element: ElementType, shape: impl Into<Vec<usize>>) -> Result<Vec<ValueType>> {
+    Ok(vec![ValueType::new(element, shape)])
 }
 
 /// A node whose outputs are to be typed.
@@ -90,45 +134,63 @@ impl<'a> Call<'a> {
     /// # Errors
     /// `ModelUnsupported` where they depend on data.
     pub(super) fn ints(&self, index: usize) -> Result<Option<Vec<i64>>> {
-        let Some(id) = self.node.input(index) else { return Ok(None) };
-        let constant = self.graph.known(id).ok_or_else(|| {
-            self.node
-                .unsupported(format!("input {index} ({:?}) is not known in advance", self.graph.name(id)))
-        })?;
-        let ints = constant.to_ints();
-        ints.map(Some).ok_or_else(|| self.node.invalid(format!("input {index}: expected integers")))
+        resolved::ints(self.graph, self.node, index)
     }
 
-    /// Numbers that input `index` must be known to be; `None` where the input is left out.
-    ///
-    /// # Errors
-    /// `ModelUnsupported` where they depend on data.
-    pub(super) fn numbers(&self, index: usize) -> Result<Option<Vec<f64>>> {
-        let Some(id) = self.node.input(index) else { return Ok(None) };
-        let constant = self.graph.known(id).ok_or_else(|| {
-            self.node
-                .unsupported(format!("input {index} ({:?}) is not known in advance", self.graph.name(id)))
-        })?;
-        let numbers = constant.to_f64();
-        numbers.map(Some).ok_or_else(|| self.node.invalid(format!("input {index}: expected numbers")))
+    /// Integers that input `index`, which must be there, must be known to be.
+    pub(super) fn needed_ints(&self, index: usize) -> Result<Vec<i64>> {
+        self.input(index)?;
+        Ok(self.ints(index)?.unwrap_or_default())
+    }
+
+    /// Sizes that input `index`, which must be there, must be known to be.
+    pub(super) fn sizes(&self, index: usize) -> Result<Vec<usize>> {
+        self.needed_ints(index)?.into_iter().map(|size| resolved::size(self.node, size)).collect()
     }
 
     /// An axis, counted from the end where negative, as an index.
     pub(super) fn axis(&self, axis: i64, rank: usize) -> Result<usize> {
-        axis_of(self.node, axis, rank)
+        resolved::axis_of(self.node, axis, rank)
     }
-}
 
-/// An axis, counted from the end where negative, as an index below `rank`.
-///
-/// # Errors
-/// `ModelInvalid` where it lies outside.
-pub(crate) fn axis_of(node: &Node, axis: i64, rank: usize) -> Result<usize> {
-    let index = if axis < 0 { axis + rank as i64 } else { axis };
-    if (0..rank as i64).contains(&index) {
-        return Ok(index as usize);
+    /// The axis of attribute `axis`, or of `default` where it is absent.
+    pub(super) fn axis_attribute(&self, default: i64, rank: usize) -> Result<usize> {
+        self.axis(self.node.int_or("axis", default), rank)
     }
-    Err(node.invalid(format!("axis {axis} of {rank} dimensions")))
+
+    /// Number of elements of a shape.
+    pub(super) fn count(&self, shape: &[usize]) -> Result<usize> {
+        resolved::count(self.node, shape)
+    }
+
+    /// A product of sizes.
+    pub(super) fn product(&self, a: usize, b: usize) -> Result<usize> {
+        self.count(&[a, b])
+    }
+
+    /// That input `index`, where it is there, has this shape.
+    pub(super) fn expect(&self, index: usize, shape: &[usize]) -> Result<()> {
+        match self.node.input(index).map(|id| self.graph.shape(id)) {
+            Some(own) if own != shape => {
+                Err(self.node.invalid(format!("input {index}: expected shape {shape:?}, got {own:?}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// That input `index` has the element type of input 0.
+    pub(super) fn expect_like_first(&self, index: usize) -> Result<()> {
+        let (first, own) = (self.element(0)?, self.element(index)?);
+        if first == own {
+            return Ok(());
+        }
+        Err(self.node.invalid(format!("input {index}: expected {first}, got {own}")))
+    }
+
+    /// The common shape of two inputs.
+    pub(super) fn together(&self, a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
+        broadcast(a, b).ok_or_else(|| self.node.invalid(format!("shapes {a:?} and {b:?} do not broadcast")))
+    }
 }
 
 /// Shape of the result of broadcasting, by the multidirectional rule of the specification.
