@@ -11,6 +11,8 @@ mod options;
 mod parameter;
 pub(crate) mod rules;
 mod selection;
+#[cfg(test)]
+mod tests;
 
 pub use kernels::Kernels;
 pub use loss::{Loss, LossKind, LossTerm};
