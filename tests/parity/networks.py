@@ -10,6 +10,7 @@ unseen, and exporters merge parameters that are equal.
 The forms, by exporter (see docs/exporting-for-finetuning.md):
   ts         TorchScript, for finetuning: BatchNorm kept, initializers named as in the state_dict
   tsfold     TorchScript by its defaults: BatchNorm folded, weights of MatMul transposed and renamed
+  tied       as ts, but initializers of equal value merged (what TorchScript does unless told otherwise)
   dynamo     torch.export by its defaults: the same foldings, and more
   dynamoraw  torch.export without optimisation: BatchNorm and names kept
 
@@ -241,11 +242,11 @@ def export(model, path, exporter, opset, size, free=True, batch=2):
                           optimize=exporter == "dynamo", **names)
         return
     axes = {0: "n", 2: "h", 3: "w"}
-    kept = dict(do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE, keep_initializers_as_inputs=True)
+    kept = dict(do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE, keep_initializers_as_inputs=exporter == "ts")
     # what cannot be exported is printed, the whole graph of it, before it is raised
     with contextlib.redirect_stdout(io.StringIO()):
         torch.onnx.export(model, image, str(path), dynamo=False, dynamic_axes={"image": axes, "logits": axes} if free else None,
-                          **(kept if exporter == "ts" else {}), **names)
+                          **(kept if exporter in ("ts", "tied") else {}), **names)
     if exporter == "ts":
         # initializers that are inputs too are not merged where equal; afterwards they need not be inputs
         proto = onnx.load(str(path))

@@ -74,9 +74,9 @@ def match(path, model):
 
 
 def fold(model, image, path):
-    """Folds into convolutions those BatchNorms that are absent from the file. Names of the convolutions stay."""
-    kept = {node.input[1] for node in onnx.load(str(path)).graph.node if node.op_type == "BatchNormalization"}
-    if kept:
+    """Folds BatchNorm into convolutions if the file has none. Names of the convolutions stay."""
+    proto = onnx.load(str(path), load_external_data=False)
+    if any(node.op_type == "BatchNormalization" for part in (proto.graph, *proto.functions) for node in part.node):
         return []
     made, pairs, hooks = {}, [], []
 
