@@ -185,10 +185,6 @@ NETWORKS = {
 }
 
 
-def has_batch_norm(model):
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
-
-
 def smooth_image(size, seed=7):
     """[1, 3, size, size]: waves and a little noise, about mean 0 and deviation 1."""
     generator = torch.Generator().manual_seed(seed)
@@ -212,18 +208,28 @@ def vary(model):
             tensor.data += 0.1 * torch.randn_like(tensor)
 
 
+def warm_up(model, batches):
+    """Gives BatchNorm the running statistics of batches, about. The model is in eval mode afterwards."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    model.train()
+    for norm in norms:
+        norm.momentum = 0.7
+    if norms:
+        with torch.no_grad():
+            for batch in batches:
+                model(batch + 0.2 * torch.randn_like(batch))
+    for norm in norms:
+        norm.momentum = 0.1
+    model.eval()
+
+
 def build(name, network=None):
     """The network in eval mode, the same weights every time."""
     network = network or NETWORKS[name]
     torch.manual_seed(0)
     model = network.make()
     vary(model)
-    if has_batch_norm(model):
-        model.train()
-        with torch.no_grad():
-            for _ in range(2):
-                model(torch.randn(4, BANDS, network.size, network.size))
-    model.eval()
+    warm_up(model, [torch.randn(4, BANDS, network.size, network.size), smooth_image(network.size).repeat(4, 1, 1, 1)])
     last = last_convolution(model)
     with torch.no_grad():
         logits = model(smooth_image(network.size))

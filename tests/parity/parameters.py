@@ -4,12 +4,15 @@ Exporters rename (`onnx::MatMul_123`, `val_45`), transpose, reshape, fold BatchN
 compute new constants out of parameters (a class token expanded over the batch, a gathered bias table). Only an
 initializer that holds a parameter's very numbers, in whatever layout, can be trained as PyTorch trains the parameter.
 """
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
+from safetensors.numpy import save as serialize
 from torch import nn
 
 
@@ -34,6 +37,16 @@ class Match:
                 array = array.T if transposed else array
                 out[initializer] = np.ascontiguousarray(array.reshape(self.shapes[initializer]))
         return out
+
+
+def save(tensors, path, notes=None):
+    """Writes arrays by name as safetensors, the same bytes every time (the package's own order of notes varies)."""
+    data = serialize({k: np.ascontiguousarray(v) for k, v in tensors.items()})
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + length])
+    head = json.dumps({"__metadata__": dict(sorted((notes or {}).items())), **header}, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    Path(path).write_bytes(len(head).to_bytes(8, "little") + head + data[8 + length:])
 
 
 def initializers(path):

@@ -49,11 +49,15 @@ innereye.focal       gamma 1; q = (1 - p_y + 1e-6)^gamma, then q / (sum q + 1e-6
 innereye.focal.gamma_2.power  gamma 2, and w_y of power 1 in each term
 innereye.mixture     (1 dice + 3 ce.power) / 4
 """
+import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch.nn import functional as F
+
+here = Path(__file__).parent
+sys.path.insert(0, str(here / "../../parity"))
+from parameters import save  # noqa: E402
 
 torch.set_num_threads(1)
 N, C, H, W = 2, 5, 9, 7
@@ -240,7 +244,7 @@ record("innereye.focal", lambda x: innereye_focal(x, clean))
 record("innereye.focal.gamma_2.power", lambda x: innereye_focal(x, clean, 2.0, by_count))
 record("innereye.mixture", lambda x: (innereye_dice(x, clean) + 3 * innereye_ce(x, clean, by_count)) / 4)
 
-tensors = {k: v.float().contiguous() for k, v in out.items()} | {k: v.to(torch.uint8).contiguous() for k, v in bytes_out.items()}
-save_file(tensors, Path(__file__).parent / "losses.safetensors", {"torch": torch.__version__})
+tensors = {k: v.float().numpy() for k, v in out.items()} | {k: v.to(torch.uint8).numpy() for k, v in bytes_out.items()}
+save(tensors, here / "losses.safetensors", {"torch": torch.__version__})
 for name in sorted(k[:-6] for k in out if k.endswith(".value")):
     print(f"{name:32} {out[name + '.value'].item():.6f}  gradient {out[name + '.gradient'].norm():.4f}")

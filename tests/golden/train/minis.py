@@ -135,7 +135,8 @@ class Psp(nn.Module):
 
 
 class Attentive(nn.Module):
-    """Spatial and channel squeeze-excitation, PAN's pooled pyramid and gated upsampling, position attention."""
+    """Spatial and channel squeeze-excitation, pooled pyramid and gated upsampling as in PAN (its gate has BatchNorm too,
+    which in training on two values is too ill-conditioned for a golden), position attention."""
 
     def __init__(self):
         super().__init__()
@@ -148,7 +149,7 @@ class Attentive(nn.Module):
         for one in (self.d1, self.d2, self.u1):
             nn.init.ones_(one[1].bias)  # else the only channel may be dead
         self.q, self.k, self.v = nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 1), nn.Conv2d(8, 8, 1)
-        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv_bn(8, 6, 1), nn.Sigmoid())
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 6, 1), nn.ReLU(), nn.Sigmoid())
         self.low = conv_bn(6, 6)
         self.up = conv_bn(8, 6, 1)
         self.head = nn.Conv2d(6, CLASSES, 1)
@@ -157,7 +158,7 @@ class Attentive(nn.Module):
         a = self.a(image)
         b = self.b(a)
         b = b * self.channel(b) + b * self.spatial(b)
-        d1 = self.d1(F.max_pool2d(b, 2, 2))
+        d1 = self.d1(F.max_pool2d(b, 3, 1, 1))
         d2 = self.d2(F.max_pool2d(d1, 2, 2))
         d1 = F.interpolate(self.u1(d2), size=d1.shape[2:], mode="bilinear", align_corners=True) + d1
         pyramid = F.interpolate(d1, size=b.shape[2:], mode="bilinear", align_corners=True) * self.whole(b)

@@ -13,10 +13,14 @@ the norm before (torch divides by total + 1e-6); `clip.norm_100.*` (too large to
 `accumulated.matrix` [5, 7, 5], `accumulated.scalar` [5]: adamw, each step with the mean of two gradients in turn.
 """
 import json
+import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+
+here = Path(__file__).parent
+sys.path.insert(0, str(here / "../../parity"))
+from parameters import save  # noqa: E402
 
 torch.set_num_threads(1)
 STEPS = 10
@@ -95,7 +99,7 @@ out["clip.value_0.3.matrix"], out["clip.value_0.3.scalar"], _ = clip(torch.nn.ut
 notes = {name: json.dumps({"optimizer": kind, **options}) for name, (kind, options) in OPTIMIZERS.items()}
 notes["groups"] = json.dumps({"optimizer": "AdamW", "weight_decay": 0.2, "scalar": {"weight_decay": 0.0, "lr_times": 0.1}})
 notes["torch"] = torch.__version__
-save_file({k: v.float().contiguous() for k, v in out.items()}, Path(__file__).parent / "optimizers.safetensors", notes)
+save({k: v.float().numpy() for k, v in out.items()}, here / "optimizers.safetensors", notes)
 for name in notes:
     if name != "torch":
         print(f"{name:18} {out[name + '.matrix'][-1].sum():.6f} {out[name + '.scalar'][-1]:.6f}")
