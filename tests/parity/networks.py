@@ -43,6 +43,8 @@ class Network:
     forms: tuple
     # pixels of a side of the tiles it is trained on
     size: int = 64
+    # images a step; at least 4 where BatchNorm comes after a global pool, else in training it sees two values
+    batch: int = 2
     # "ce": labels [S, N, H, W]; "mse": targets [S, N, C, H, W]
     loss: str = "ce"
     # whether batch, height and width are left free (TorchScript only)
@@ -161,14 +163,14 @@ class PixelRegression(nn.Module):
 NETWORKS = {
     "unet_r18": Network(smp("Unet", "resnet18"), forms("ts17 ts11 tsfold17 dynamo18 dynamoraw18")),
     "segformer_b0": Network(smp("Segformer", "mit_b0"), forms("ts17 tsfold13 dynamo20 dynamoraw23")),
-    "deeplab_mnv2": Network(smp("DeepLabV3Plus", "mobilenet_v2"), forms("ts17 ts13 dynamo18")),
+    "deeplab_mnv2": Network(smp("DeepLabV3Plus", "mobilenet_v2"), forms("ts17 ts13 dynamo18"), batch=4),
     "unetpp_r34": Network(smp("UnetPlusPlus", "resnet34"), forms("ts13")),
     "fpn_effb0": Network(smp("FPN", "efficientnet-b0"), forms("ts17 dynamo18")),
     # TorchScript wants every pooled grid (1, 2, 3, 6) to divide the map, here 12 x 12; torch.export does not
     "psp_r18": Network(smp("PSPNet", "resnet18"), forms("ts17"), size=96, free=False),
     "psp_r18_uneven": Network(smp("PSPNet", "resnet18"), forms("dynamoraw20 dynamo20"), free=False),
-    "pan_r18": Network(smp("PAN", "resnet18"), forms("ts18 dynamo23"), size=128),
-    "deeplab3_r18": Network(smp("DeepLabV3", "resnet18"), forms("ts11 dynamo18")),
+    "pan_r18": Network(smp("PAN", "resnet18"), forms("ts18 dynamo23"), size=128, batch=4),
+    "deeplab3_r18": Network(smp("DeepLabV3", "resnet18"), forms("ts11 dynamo18"), batch=4),
     "unet_mnv3": Network(smp("Unet", "tu-mobilenetv3_small_100"), forms("ts17 dynamo20")),
     "manet_r18": Network(smp("MAnet", "resnet18"), forms("ts18 dynamo23")),
     "unet_scse": Network(smp("Unet", "resnet18", decoder_attention_type="scse"), forms("ts20 dynamo18")),

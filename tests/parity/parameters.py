@@ -86,6 +86,27 @@ def match(path, model):
     return Match(trained, others, [n for n in parameters if n not in found], {k: v.shape for k, v in arrays.items()})
 
 
+# share of the whole gradient's norm below which a parameter's gradient is judged by that share instead of by itself
+FLOOR = 1e-3
+
+
+def gradient_errors(found, wanted, floor=FLOOR):
+    """Relative L2 error of each parameter's gradient.
+
+    Some gradients are zero but for rounding (a bias before BatchNorm in training, the bias of an attention key), and
+    in some the terms cancel (a scalar). A parameter whose gradient's norm is below `floor` times the norm of all
+    gradients together is measured by that. An error of 1e-4 is then one of 1e-7 of the whole: float32's last bit.
+    """
+    whole = np.sqrt(sum(np.square(np.float64(g)).sum() for g in wanted.values()))
+
+    def one(name):
+        a, b = np.float64(found[name]).ravel(), np.float64(wanted[name]).ravel()
+        size = max(np.linalg.norm(b), floor * whole)
+        return float(np.linalg.norm(a - b) / size) if size > 0 else float(np.linalg.norm(a))
+
+    return {name: one(name) for name in wanted}
+
+
 def fold(model, image, path):
     """Folds BatchNorm into convolutions if the file has none. Names of the convolutions stay."""
     proto = onnx.load(str(path), load_external_data=False)

@@ -24,8 +24,9 @@
                                      (float32_train_*: with BatchNorm in training)
 
 All reference numbers are of float64 runs from the float32 weights in the file, so that they are better than what
-float32 can reach. Gradients that are zero but for rounding (a bias before BatchNorm in training, the bias of an
-attention key: below 1e-9 of the norm of the whole gradient) are to be judged against a hundredth of that norm.
+float32 can reach. The error of a gradient is meant as in tests/parity/parameters.py: the L2 norm of the difference by
+that of the gradient, or by a thousandth of the whole gradient's norm where that is more (a bias before BatchNorm in
+training has gradient zero but for rounding, in others the terms cancel).
 
 needs: numpy, onnx, onnxruntime, onnxscript, safetensors, torch
 usage: make.py [NETWORK ...]    and losses.py, optimizers.py for the other files
@@ -114,15 +115,8 @@ def train(model, trained, data, loss, lr, norm_in_training=False):
     return np.array(losses), gradients, running
 
 
-def distance(found, wanted):
-    """Largest relative L2 distance of a gradient. Gradients that are zero but for float64's rounding (below 1e-9 of the
-    whole) are judged by a hundredth of the whole: 1e-4 of that is 1e-6 of the whole."""
-    whole = np.sqrt(sum((g ** 2).sum() for g in wanted.values()))
-
-    def one(name):
-        size = np.linalg.norm(wanted[name])
-        return np.linalg.norm(found[name] - wanted[name]) / (size if size > 1e-9 * whole else 1e-2 * whole)
-    return max(map(one, wanted))
+def largest(found, wanted):
+    return max(parameters.gradient_errors(found, wanted).values())
 
 
 def tie(model):
@@ -224,7 +218,7 @@ def make_one(name, exporter, opset, data, with_training):
         golden["train.losses"] = t_losses
         near_losses_t, near_t, _ = train(model, trained, data, loss, lr, True)
         in_training = dict(float32_train_losses=f"{np.max(np.abs(near_losses_t / t_losses - 1)):.1e}",
-                           float32_train_gradient=f"{distance(near_t, t_gradients):.1e}")
+                           float32_train_gradient=f"{largest(near_t, t_gradients):.1e}")
         golden |= {f"train.gradient.{k}": v.astype(np.float32) for k, v in matched.in_file_layout(t_gradients).items()}
         golden |= {f"train.running.{k}": v for k, v in t_running.items()}
     else:
@@ -232,7 +226,7 @@ def make_one(name, exporter, opset, data, with_training):
     patterns = "all" if not frozen else "all," + ",".join(f"!{n}" for n in frozen)
     notes = dict(network=name, form=f"{exporter}{opset}", opset=opset, torch=torch.__version__, loss=loss, lr=lr, weight_decay=DECAY,
                  params=patterns, frozen=json.dumps(frozen), not_in_file=json.dumps(sorted(matched.missing)),
-                 float32_losses=f"{np.max(np.abs(near_losses / losses - 1)):.1e}", float32_gradient=f"{distance(near_gradients, gradients):.1e}", **in_training)
+                 float32_losses=f"{np.max(np.abs(near_losses / losses - 1)):.1e}", float32_gradient=f"{largest(near_gradients, gradients):.1e}", **in_training)
     parameters.save(golden, path.with_suffix(".safetensors"), {k: str(v) for k, v in notes.items()})
     norms = sorted(np.linalg.norm(g) for g in gradients.values())
     print(f"{path.name} {path.stat().st_size / 1024:.0f} KiB, golden {path.with_suffix('.safetensors').stat().st_size / 1024:.0f} KiB, "
