@@ -9,6 +9,8 @@ pub mod optimizer;
 mod parameter;
 pub(crate) mod rules;
 mod selection;
+#[cfg(test)]
+mod tests;
 
 pub use kernels::Kernels;
 pub use loss::{Loss, LossKind, LossTerm};

@@ -90,11 +90,8 @@ impl Windows {
 
 /// The place of an index that may be outside.
 fn inside(shape: &[usize], at: &[i64]) -> Option<usize> {
-    let at: Option<Vec<usize>> = at
-        .iter()
-        .zip(shape)
-        .map(|(&at, &dim)| usize::try_from(at).ok().filter(|&at| at < dim))
-        .collect();
+    let at: Option<Vec<usize>> =
+        at.iter().zip(shape).map(|(&at, &dim)| usize::try_from(at).ok().filter(|&at| at < dim)).collect();
     at.map(|at| place(shape, &at))
 }
 
@@ -143,8 +140,7 @@ fn conv_transpose(call: &Call<'_>) -> Vec<Array> {
     let (mut begins, mut ends, mut out) = (Vec::new(), Vec::new(), Vec::new());
     for axis in 0..count {
         let (size, stride) = (x.shape[axis + 2] as i64, strides[axis] as i64);
-        let full =
-            stride * (size - 1) + extra[axis] + (dilations[axis] * (w.shape[axis + 2] - 1) + 1) as i64;
+        let full = stride * (size - 1) + extra[axis] + (dilations[axis] * (w.shape[axis + 2] - 1) + 1) as i64;
         let wanted = match node.ints("output_shape") {
             Some(shape) => Some(shape[shape.len() - count + axis]),
             None if mode.starts_with("SAME") => Some(size * stride),

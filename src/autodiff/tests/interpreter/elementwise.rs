@@ -183,8 +183,7 @@ fn logical(call: &Call<'_>, f: impl Fn(bool, bool) -> bool) -> Vec<Array> {
 
 fn compared(call: &Call<'_>, f: impl Fn(f64, f64) -> bool) -> Vec<Array> {
     let shape = broadcast_shape(&call.x(0).shape, &call.x(1).shape);
-    let (a, b) =
-        (as_floats(call.x(0)).broadcast(&shape), as_floats(call.x(1)).broadcast(&shape));
+    let (a, b) = (as_floats(call.x(0)).broadcast(&shape), as_floats(call.x(1)).broadcast(&shape));
     vec![Array::bools(&shape, a.f().iter().zip(b.f()).map(|(&a, &b)| f(a, b)).collect())]
 }
 
@@ -231,9 +230,7 @@ pub(super) fn as_floats(x: &Array) -> Array {
 fn cast(x: &Array, target: ElementType) -> Array {
     let shape = &x.shape;
     match target {
-        ElementType::Bool => {
-            Array::bools(shape, as_floats(x).f().iter().map(|&x| x != 0.0).collect())
-        }
+        ElementType::Bool => Array::bools(shape, as_floats(x).f().iter().map(|&x| x != 0.0).collect()),
         target if target.is_float() => as_floats(x),
         _ => match &x.data {
             Data::Ints(_) => x.clone(),

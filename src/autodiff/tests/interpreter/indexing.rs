@@ -22,11 +22,9 @@ pub(super) fn operator(op_type: &str) -> Option<Operator> {
         "OneHot" => one_hot,
         "NonZero" => |call| {
             let x = super::elementwise::as_floats(call.x(0));
-            let found: Vec<Vec<usize>> =
-                indices(&x.shape).into_iter().filter(|at| x.at(at) != 0.0).collect();
+            let found: Vec<Vec<usize>> = indices(&x.shape).into_iter().filter(|at| x.at(at) != 0.0).collect();
             let shape = [x.rank(), found.len()];
-            let values =
-                (0..x.rank()).flat_map(|axis| found.iter().map(move |at| at[axis] as i64)).collect();
+            let values = (0..x.rank()).flat_map(|axis| found.iter().map(move |at| at[axis] as i64)).collect();
             vec![Array::ints(&shape, values)]
         },
         _ => return None,
@@ -109,10 +107,8 @@ fn scatter_nd(call: &Call<'_>) -> Vec<Array> {
     let depth = *at.shape.last().unwrap();
     let inner: usize = y.shape[depth..].iter().product();
     for (tuple, index) in at.i().chunks(depth).enumerate() {
-        let base = index
-            .iter()
-            .zip(&y.shape)
-            .fold(0, |place, (&index, &dim)| place * dim + axis_of(index, dim));
+        let base =
+            index.iter().zip(&y.shape).fold(0, |place, (&index, &dim)| place * dim + axis_of(index, dim));
         for step in 0..inner {
             put(call, &mut y, base * inner + step, updates, tuple * inner + step);
         }

@@ -62,9 +62,7 @@ pub(super) fn operator(op_type: &str) -> Option<Operator> {
             let x = call.x(0);
             let (n, c, h, w) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3]);
             let block = call.node.int("blocksize").unwrap() as usize;
-            let y = x
-                .reshaped(&[n, c, h / block, block, w / block, block])
-                .transposed(&[0, 3, 5, 1, 2, 4]);
+            let y = x.reshaped(&[n, c, h / block, block, w / block, block]).transposed(&[0, 3, 5, 1, 2, 4]);
             vec![y.reshaped(&[n, c * block * block, h / block, w / block])]
         },
         "Trilu" => |call| {
@@ -93,9 +91,7 @@ pub(super) fn operator(op_type: &str) -> Option<Operator> {
             let shape: Vec<usize> = call.x(0).i().iter().map(|&dim| dim as usize).collect();
             let value = call.node.attribute("value").and_then(|attribute| attribute.t.as_deref());
             let value = match value {
-                Some(tensor) => {
-                    Array::constant(&crate::onnx::graph::Constant::from_proto(tensor).unwrap())
-                }
+                Some(tensor) => Array::constant(&crate::onnx::graph::Constant::from_proto(tensor).unwrap()),
                 None => Array::floats(&[1], vec![0.0]),
             };
             vec![value.picked(&shape, |_| Some(0))]

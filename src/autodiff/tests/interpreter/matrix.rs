@@ -60,8 +60,7 @@ fn gemm(call: &Call<'_>) -> Vec<Array> {
 /// Sums over the letters that the result lacks, by trying all values of all letters. An ellipsis stands for the
 /// broadcast axes; without an arrow the result has the letters that occur once, in alphabetical order.
 fn einsum(call: &Call<'_>) -> Vec<Array> {
-    let equation: String =
-        call.node.text_or("equation", "").chars().filter(|c| !c.is_whitespace()).collect();
+    let equation: String = call.node.text_or("equation", "").chars().filter(|c| !c.is_whitespace()).collect();
     let (left, right) = match equation.split_once("->") {
         Some((left, right)) => (left.to_owned(), Some(right.to_owned())),
         None => (equation, None),

@@ -83,7 +83,8 @@ fn layer(call: &Call<'_>) -> Vec<Array> {
     }
     let y = Array::floats(&x.shape, y).zip(call.x(1), |y, scale| y * scale);
     let y = call.get(2).map_or(y.clone(), |bias| y.zip(bias, |y, bias| y + bias));
-    let stats: Vec<usize> = x.shape.iter().enumerate().map(|(at, &dim)| if at < axis { dim } else { 1 }).collect();
+    let stats: Vec<usize> =
+        x.shape.iter().enumerate().map(|(at, &dim)| if at < axis { dim } else { 1 }).collect();
     vec![y, Array::floats(&stats, means), Array::floats(&stats, inverses)]
 }
 
@@ -138,10 +139,7 @@ fn lp(call: &Call<'_>) -> Vec<Array> {
     let size = x.shape[axis];
     let norm = |at: usize| -> f64 {
         let base = at / (inner * size) * inner * size + at % inner;
-        (0..size)
-            .map(|step| x.f()[base + step * inner].abs().powi(p))
-            .sum::<f64>()
-            .powf(1.0 / f64::from(p))
+        (0..size).map(|step| x.f()[base + step * inner].abs().powi(p)).sum::<f64>().powf(1.0 / f64::from(p))
     };
     vec![Array::floats(&x.shape, (0..x.len()).map(|at| x.f()[at] / norm(at)).collect())]
 }
@@ -174,7 +172,8 @@ fn mean_variance(call: &Call<'_>) -> Vec<Array> {
 fn local_response(call: &Call<'_>) -> Vec<Array> {
     let x = call.x(0);
     let size = call.node.int("size").unwrap();
-    let (alpha, beta, bias) = (call.number("alpha", 1e-4), call.number("beta", 0.75), call.number("bias", 1.0));
+    let (alpha, beta, bias) =
+        (call.number("alpha", 1e-4), call.number("beta", 0.75), call.number("bias", 1.0));
     let channels = x.shape[1] as i64;
     vec![Array::of_floats(&x.shape, |at| {
         let c = at[1] as i64;

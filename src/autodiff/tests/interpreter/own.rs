@@ -1,5 +1,6 @@
 //! Operators of domain `glebe`.
 
+use super::convolution::Windows;
 use super::reduction::log_sum_exp;
 use super::{Call, Operator};
 use crate::autodiff::tests::array::Array;
@@ -7,6 +8,7 @@ use crate::autodiff::tests::array::Array;
 pub(super) fn operator(domain: &str, op_type: &str) -> Option<Operator> {
     Some(match (domain, op_type) {
         ("glebe", "SoftmaxCrossEntropy") => cross_entropy,
+        ("glebe", "ConvWeightGrad") => conv_weight_grad,
         _ => return None,
     })
 }
@@ -49,4 +51,34 @@ fn cross_entropy(call: &Call<'_>) -> Vec<Array> {
         Array::floats(&[], vec![weight]),
         Array::floats(&logits.shape, gradient),
     ]
+}
+
+/// X [N, C, …] and dY [N, M, …] with the attributes of Conv; dW[m, c, k] = Σ dY[n, m, o] x[n, c, o s + k d - p].
+fn conv_weight_grad(call: &Call<'_>) -> Vec<Array> {
+    let (x, dy) = (call.x(0), call.x(1));
+    let kernel: Vec<usize> = call.node.ints("kernel_shape").unwrap().iter().map(|&k| k as usize).collect();
+    let groups = call.node.int_or("group", 1) as usize;
+    let windows = Windows::of(call.node, &x.shape[2..], &kernel);
+    assert_eq!(windows.out, dy.shape[2..]);
+    let places = windows.places(&x.shape[2..]);
+    let (channels, maps) = (x.shape[1], dy.shape[1]);
+    let each_group = channels / groups;
+    let (size, taps) = (x.shape[2..].iter().product::<usize>(), kernel.iter().product::<usize>());
+    let mut dw = vec![0.0; maps * each_group * taps];
+    for n in 0..x.shape[0] {
+        for m in 0..maps {
+            for c in 0..each_group {
+                let map = (n * channels + m / (maps / groups) * each_group + c) * size;
+                for (window, taps_at) in places.iter().enumerate() {
+                    let g = dy.f()[(n * maps + m) * places.len() + window];
+                    for (tap, at) in taps_at.iter().enumerate() {
+                        if let Some(at) = at {
+                            dw[(m * each_group + c) * taps + tap] += g * x.f()[map + at];
+                        }
+                    }
+                }
+            }
+        }
+    }
+    vec![Array::floats(&[&[maps, each_group], &kernel[..]].concat(), dw)]
 }

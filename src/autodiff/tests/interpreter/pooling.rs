@@ -45,8 +45,7 @@ fn max_pool(call: &Call<'_>) -> Vec<Array> {
     // By place in row-major order, the index that is given out.
     let mut numbers = Vec::with_capacity(size);
     each(spatial, |at| {
-        let column_major =
-            at.iter().zip(spatial).rev().fold(0, |place, (&at, &dim)| place * dim + at);
+        let column_major = at.iter().zip(spatial).rev().fold(0, |place, (&at, &dim)| place * dim + at);
         numbers.push(if call.node.int_or("storage_order", 0) == 1 { column_major } else { numbers.len() });
     });
     let places = windows.places(spatial);

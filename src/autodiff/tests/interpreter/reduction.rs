@@ -83,10 +83,8 @@ fn reduce(call: &Call<'_>, f: impl Fn(&[f64]) -> f64) -> Vec<Array> {
     };
     let numbers = as_floats(x);
     let (kept, slices) = slices(x, &axes);
-    let values: Vec<f64> = slices
-        .iter()
-        .map(|slice| f(&slice.iter().map(|&at| numbers.f()[at]).collect::<Vec<_>>()))
-        .collect();
+    let values: Vec<f64> =
+        slices.iter().map(|slice| f(&slice.iter().map(|&at| numbers.f()[at]).collect::<Vec<_>>())).collect();
     let shape = match call.node.int_or("keepdims", 1) {
         0 => (0..x.rank()).filter(|axis| !axes.contains(axis)).map(|axis| x.shape[axis]).collect(),
         _ => kept,

@@ -128,8 +128,10 @@ impl Axis {
         };
         let first = (x - reach / narrow).floor() as i64;
         let last = (x + reach / narrow).ceil() as i64;
-        let mut all: Vec<(i64, f64)> =
-            (first..=last).map(|at| (at, filter((at as f64 - x) * narrow))).filter(|(_, w)| *w != 0.0).collect();
+        let mut all: Vec<(i64, f64)> = (first..=last)
+            .map(|at| (at, filter((at as f64 - x) * narrow)))
+            .filter(|(_, w)| *w != 0.0)
+            .collect();
         if node.int_or("exclude_outside", 0) == 1 || narrow < 1.0 {
             all.retain(|(at, _)| (0..self.old as i64).contains(at));
         }

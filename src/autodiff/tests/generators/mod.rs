@@ -1,0 +1,51 @@
+//! Random cases for every operator with a rule: a new rule needs one line in the list of its family.
+
+mod activations;
+mod arithmetic;
+
+use super::case::Case;
+use super::choices::{Choices, for_cases};
+use super::difference;
+use crate::autodiff::kernels::Kernels;
+use crate::error::Result;
+
+/// Random cases of one operator.
+pub(super) struct Generator {
+    pub(super) op: &'static str,
+    /// How many cases the ordinary suite has.
+    pub(super) cases: usize,
+    pub(super) make: fn(&mut Choices) -> Result<Case>,
+}
+
+/// A generator of the usual number of cases.
+const fn cases(op: &'static str, make: fn(&mut Choices) -> Result<Case>) -> Generator {
+    Generator { op, cases: 24, make }
+}
+
+impl Generator {
+    const fn times(mut self, factor: usize) -> Generator {
+        self.cases *= factor;
+        self
+    }
+}
+
+pub(super) fn all() -> Vec<&'static Generator> {
+    [arithmetic::ALL, activations::ALL].into_iter().flatten().collect()
+}
+
+/// Checks all generators of a family; all failures are reported, not the first alone.
+fn check_all(family: &[Generator]) {
+    let more: Option<usize> = std::env::var("GLEBE_GRADIENT_CASES").ok().and_then(|count| count.parse().ok());
+    let failures: Vec<String> = family
+        .iter()
+        .filter_map(|generator| {
+            for_cases(generator.op, more.unwrap_or(generator.cases), |mut choices| {
+                let made = (generator.make)(&mut choices);
+                let case = made.map_err(|error| format!("cannot make a case: {error}"))?;
+                difference::check(&case, &mut choices, Kernels::NONE)
+            })
+            .err()
+        })
+        .collect();
+    assert!(failures.is_empty(), "{} operators fail:\n{}", failures.len(), failures.join("\n"));
+}

@@ -1,0 +1,14 @@
+//! Gradient rules against differences, in `f64`.
+//!
+//! `interpreter` evaluates graphs by definition; `golden` checks it against ONNX Runtime and the reference
+//! implementation. `difference` compares the gradients that rules emit with central differences of the interpreter.
+//! `generators` makes random cases for every operator with a rule, away from where it has no derivative; `kinks` pins
+//! what rules give there.
+
+mod array;
+mod case;
+mod choices;
+mod difference;
+mod generators;
+mod golden;
+mod interpreter;
