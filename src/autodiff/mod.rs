@@ -2,10 +2,12 @@
 //! Pure graph work on [`crate::onnx`]; one file a family of rules.
 
 pub(crate) mod backward;
+pub(crate) mod compile;
 pub(crate) mod emit;
 mod kernels;
 pub mod loss;
 pub mod optimizer;
+mod options;
 mod parameter;
 pub(crate) mod rules;
 mod selection;
@@ -15,5 +17,6 @@ mod tests;
 pub use kernels::Kernels;
 pub use loss::{Loss, LossKind, LossTerm};
 pub use optimizer::{Optimizer, OptimizerKind, ParameterGroup};
+pub use options::{BatchNorm, StepOptions};
 pub use parameter::{Parameter, Role};
 pub use selection::{Lora, Selection};

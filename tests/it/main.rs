@@ -20,3 +20,4 @@ mod placement;
 mod products;
 mod rasters;
 mod sessions;
+mod specialise;

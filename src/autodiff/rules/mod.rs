@@ -31,15 +31,21 @@
 //! The property tests of `tests/gradients` pick a new rule up by one line more: a generator of its random cases.
 
 mod activation;
+mod convolution;
 mod elementwise;
 mod index;
+mod linear;
+mod matrix;
 mod normalisation;
 mod pad;
 mod part;
+mod pooling;
 mod reduce;
+mod resize;
 mod shape;
 mod softmax;
 mod transcendental;
+mod weight_gradient;
 
 use crate::autodiff::emit::Emit;
 use crate::autodiff::kernels::Kernels;
@@ -62,6 +68,10 @@ pub(crate) fn rule(domain: &str, op_type: &str) -> Option<Rule> {
         elementwise::rule,
         activation::rule,
         transcendental::rule,
+        linear::rule,
+        convolution::rule,
+        pooling::rule,
+        resize::rule,
         shape::rule,
         part::rule,
         pad::rule,

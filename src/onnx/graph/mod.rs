@@ -37,6 +37,7 @@ pub struct Graph {
     names: HashSet<String>,
     counters: HashMap<String, u64>,
     interned: HashMap<(ValueType, Vec<u8>), ValueId>,
+    untied: Vec<(String, String)>,
     opset: i64,
 }
 
@@ -57,6 +58,7 @@ impl Graph {
             names: HashSet::new(),
             counters: HashMap::new(),
             interned: HashMap::new(),
+            untied: Vec::new(),
             opset: opset.max(CANONICAL_OPSET),
         }
     }
@@ -173,6 +175,23 @@ impl Graph {
     /// Adds a parameter.
     pub fn add_parameter(&mut self, name: &str, constant: Constant) -> ValueId {
         self.push(name, constant.kind().clone(), Origin::Parameter(constant))
+    }
+
+    /// Adds a parameter that begins with the elements of another initializer of the file and goes its own way from
+    /// then on; see [`Graph::untied`].
+    pub fn add_untied(&mut self, name: &str, initializer: &str, constant: Constant) -> ValueId {
+        let id = self.add_parameter(name, constant);
+        self.untied.push((self.name(id).to_owned(), initializer.to_owned()));
+        id
+    }
+
+    /// Parameters that the file has not by their own name: the parameter, and the initializer whose elements it has.
+    ///
+    /// An exporter that keeps equal tensors once writes `Identity(initializer)` for the others; here each of them is
+    /// a parameter named as the output of the Identity, so that training can tell them apart. A file to hold them
+    /// needs a tensor in the place of that Identity.
+    pub fn untied(&self) -> &[(String, String)] {
+        &self.untied
     }
 
     /// Makes an input of a parameter: its elements come from the caller from now on. Returns what they were.
@@ -357,6 +376,7 @@ impl Graph {
     ) -> Result<(Graph, ValueMap)> {
         let mut rebuild =
             Rebuild { old: self, new: Graph::new(self.opset), map: ValueMap(vec![None; self.values.len()]) };
+        rebuild.new.untied = self.untied.clone();
         for &id in &self.inputs {
             let value = self.value(id);
             let new = rebuild.new.add_input(&value.name, value.kind.clone());

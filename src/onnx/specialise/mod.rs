@@ -3,11 +3,13 @@
 //! One walk over the nodes in order: each is brought into the form of operator set 18 or later ([`upgrade`]), its types
 //! are inferred and what is constant is folded, so a shape that later nodes need is known when they are reached.
 //! Functions of the file are inlined, and so are branches whose condition is a constant. Identity and Dropout
-//! vanish. `float16` and `bfloat16` become `float32`: a compiler of training steps computes in the wide type, and the
+//! vanish, but for an Identity of an initializer, which exporters write for a tensor that happens to equal another: it
+//! becomes a parameter of its own ([`Graph::untied`]). `float16` and `bfloat16` become `float32`: a compiler of training steps computes in the wide type, and the
 //! export rounds the weights back.
 
 mod call;
 mod control;
+mod sizes;
 mod upgrade;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,8 +17,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 pub(in crate::onnx) use call::Call;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::onnx::graph::{Constant, Graph, ValueId, ValueType};
-use crate::onnx::proto::{GraphProto, NodeProto, TensorProto};
+use crate::onnx::graph::{Constant, Graph, Origin, ValueId, ValueType};
+use crate::onnx::proto::{GraphProto, NodeProto, TensorProto, opset as opset_of};
 use crate::onnx::{Dim, Document, ElementType, Facts, order, place, short, uses};
 
 /// Shapes for the inputs of a model, by their names.
@@ -34,11 +36,15 @@ pub type InputShapes = BTreeMap<String, Vec<usize>>;
 /// and loops, naming the node; `ModelInvalid` for nodes that the specification does not allow.
 pub fn specialise(document: &Document, shapes: &InputShapes, outputs: Option<&[&str]>) -> Result<Graph> {
     let opset = document.model().opset("").unwrap_or(1);
+    // A function may be of a later set than the graph that calls it.
+    let functions = document.model().functions.iter();
+    let latest = functions.filter_map(|function| opset_of(&function.opset_import, "")).fold(opset, i64::max);
     let mut import = Import {
         document,
         opset,
-        graph: Graph::new(opset),
+        graph: Graph::new(latest),
         tensors: document.graph().initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect(),
+        sizes: sizes::deciding(document.graph()),
         scopes: vec![HashMap::new()],
         depth: 0,
     };
@@ -61,8 +67,17 @@ pub fn specialise(document: &Document, shapes: &InputShapes, outputs: Option<&[&
     for name in named {
         let id = import
             .lookup(name)?
+            .flatten()
             .ok_or_else(|| Error::invalid(format!("the model has no value called {:?}", short(name))))?;
-        import.graph.add_output(id);
+        // An Identity at the end has vanished; its name is the one that callers know.
+        let graph = &mut import.graph;
+        if matches!(graph.value(id).origin(), Origin::Node { .. })
+            && graph.name(id) != name
+            && !graph.outputs().contains(&id)
+        {
+            graph.rename(id, name);
+        }
+        graph.add_output(id);
     }
     Ok(import.graph)
 }
@@ -114,15 +129,17 @@ pub(in crate::onnx) struct Import<'a> {
     /// What is being built.
     pub(in crate::onnx) graph: Graph,
     tensors: HashMap<&'a str, &'a TensorProto>,
-    /// What the names mean: the innermost function or branch last. A name without a value is an output that a node
-    /// was not asked for.
+    /// Values of the file that sizes depend on.
+    sizes: HashSet<&'a str>,
+    /// What the names mean: the innermost function or branch last. `None` is an argument that the caller of a function
+    /// left out.
     scopes: Vec<HashMap<String, Option<ValueId>>>,
     depth: usize,
 }
 
-impl<'a> Import<'a> {
+impl Import<'_> {
     /// Adds the nodes of `graph` that the values called `named` need.
-    fn walk(&mut self, graph: &'a GraphProto, named: &[&str]) -> Result<()> {
+    fn walk(&mut self, graph: &GraphProto, named: &[&str]) -> Result<()> {
         let order = order(graph)?;
         let mut wanted: HashSet<&str> = named.iter().copied().collect();
         let mut needed = Vec::new();
@@ -140,19 +157,43 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    fn node(&mut self, node: &'a NodeProto) -> Result<()> {
+    fn node(&mut self, node: &NodeProto) -> Result<()> {
         let inputs = node.input.iter().map(|name| self.operand(name)).collect::<Result<Vec<_>>>()?;
-        let made = match control::inline(self, node, &inputs)? {
-            Some(made) => made,
-            None => {
-                let call = Call { proto: node, inputs, opset: self.opset };
-                upgrade::add(&mut self.graph, &call)?
-            }
+        let made = match self.untied(node, &inputs) {
+            Some(own) => vec![Some(own)],
+            None => match control::inline(self, node, &inputs)? {
+                Some(made) => made,
+                None => {
+                    let call = Call { proto: node, inputs, opset: self.opset };
+                    upgrade::add(&mut self.graph, &call)?
+                }
+            },
         };
-        for (index, name) in node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-            self.bind(name, made.get(index).copied().flatten());
+        // What a node does not give stays without a meaning, and whoever uses it says so.
+        for (name, id) in node.output.iter().zip(made).filter(|(name, _)| !name.is_empty()) {
+            if let Some(id) = id {
+                self.bind(name, Some(id));
+            }
         }
         Ok(())
+    }
+
+    /// A parameter of its own for an Identity of an initializer of the file.
+    fn untied(&mut self, node: &NodeProto, inputs: &[Option<ValueId>]) -> Option<ValueId> {
+        let (&[Some(shared)], [initializer], [name]) = (inputs, &node.input[..], &node.output[..]) else {
+            return None;
+        };
+        // Names in functions and branches are not those of the file.
+        if self.depth > 0 || !node.is("Identity") || !self.tensors.contains_key(initializer.as_str()) {
+            return None;
+        }
+        match self.graph.value(shared).origin() {
+            Origin::Parameter(constant) => {
+                let constant = constant.clone();
+                Some(self.graph.add_untied(name, initializer, constant))
+            }
+            _ => None,
+        }
     }
 
     /// The value of an input's name; `None` for the empty name.
@@ -160,24 +201,24 @@ impl<'a> Import<'a> {
         if name.is_empty() {
             return Ok(None);
         }
-        let id = self.lookup(name)?;
-        id.map(Some).ok_or_else(|| {
+        self.lookup(name)?.ok_or_else(|| {
             let message =
                 "this value is not known to the compiler: its node does not give it in training form";
             Error::new(ErrorKind::ModelUnsupported, message).at_tensor(short(name))
         })
     }
 
-    fn lookup(&mut self, name: &str) -> Result<Option<ValueId>> {
+    /// What a name means, where it means something.
+    fn lookup(&mut self, name: &str) -> Result<Option<Option<ValueId>>> {
         if let Some(found) = self.scopes.iter().rev().find_map(|scope| scope.get(name)) {
-            return Ok(*found);
+            return Ok(Some(*found));
         }
         let Some(tensor) = self.tensors.get(name).copied() else { return Ok(None) };
         let id = self.initializer(tensor)?;
         if let Some(scope) = self.scopes.first_mut() {
             scope.insert(name.to_owned(), Some(id));
         }
-        Ok(Some(id))
+        Ok(Some(Some(id)))
     }
 
     fn bind(&mut self, name: &str, id: Option<ValueId>) {
@@ -186,12 +227,10 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// Floating point tensors are parameters, all others constants.
+    /// Floating point tensors are parameters, but for those that only sizes are computed from; all others constants.
     fn initializer(&mut self, tensor: &TensorProto) -> Result<ValueId> {
-        let constant = self.elements(tensor)?;
-        let is_float = constant.kind().element == ElementType::Float32;
-        let constant = widened(constant)?;
-        if is_float || constant.kind().element == ElementType::Float32 {
+        let constant = widened(self.elements(tensor)?)?;
+        if constant.kind().element == ElementType::Float32 && !self.sizes.contains(tensor.name.as_str()) {
             return Ok(self.graph.add_parameter(&tensor.name, constant));
         }
         Ok(self.graph.add_constant(&tensor.name, constant))
