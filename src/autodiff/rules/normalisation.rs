@@ -111,7 +111,7 @@ fn group(vjp: &mut Vjp<'_>) -> Gradients {
     let product = vjp.times(product, r)?;
     let dx = if vjp.wants(0) {
         let elements = (each * size) as f64;
-        let mut average = |vjp: &mut Vjp<'_>, sums: ValueId| -> Result<ValueId> {
+        let average = |vjp: &mut Vjp<'_>, sums: ValueId| -> Result<ValueId> {
             let weighted = vjp.times(sums, gamma)?;
             let total = vjp.sum(weighted, &[2])?;
             let mean = vjp.scaled(total, 1.0 / elements)?;
@@ -129,7 +129,7 @@ fn group(vjp: &mut Vjp<'_>) -> Gradients {
     } else {
         None
     };
-    let mut small = |vjp: &mut Vjp<'_>, index: usize, sums: ValueId| -> Result<Option<ValueId>> {
+    let small = |vjp: &mut Vjp<'_>, index: usize, sums: ValueId| -> Result<Option<ValueId>> {
         if !vjp.wants(index) {
             return Ok(None);
         }
