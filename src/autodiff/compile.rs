@@ -94,6 +94,9 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare(document: &Document, options: &StepOptions) -> Result<Prepared> {
     options.loss.check()?;
     options.optimizer.check()?;
+    if options.params.lora().is_some() {
+        return Err(Error::new(ErrorKind::NotSupported, "low-rank adapters (lora) are not supported yet"));
+    }
     if options.batch == 0 || options.size.contains(&0) {
         return Err(Error::invalid(format!(
             "expected a batch of 1 or more and sizes above 0, got {} of {:?}",
