@@ -158,6 +158,9 @@ fn main() {
             100.0 * rate / (peak * threads() as f64)
         );
     }
+    if only.is_empty() || only.iter().any(|name| name == "loss") {
+        losses(&runtime);
+    }
 }
 
 struct Prepared {
@@ -267,6 +270,81 @@ fn per_tap(case: &Case) -> GraphBuilder {
     let shape = graph.initializer_i64("shape", &[4], &shape);
     let dw = graph.node("Reshape", &[&all, &shape]).output("dw");
     finish(graph, case, &dw)
+}
+
+/// The loss of 4 × 21 × 256², and its gradient.
+fn losses(runtime: &Runtime) {
+    const LOGITS: [usize; 4] = [4, 21, 256, 256];
+    const PIXELS: [usize; 3] = [4, 256, 256];
+    let start = || {
+        let mut graph = GraphBuilder::new("loss");
+        let dims = |shape: &[usize]| shape.iter().map(|dim| Dim::Fixed(*dim as u64)).collect::<Vec<_>>();
+        graph.input("logits", ElementType::Float32, &dims(&LOGITS));
+        graph.input("labels", ElementType::Int64, &dims(&PIXELS));
+        graph.input("weights", ElementType::Float32, &dims(&LOGITS[1..2]));
+        graph.input("mask", ElementType::Float32, &dims(&PIXELS));
+        graph.opset(17);
+        graph
+    };
+    let finish = |mut graph: GraphBuilder, loss: &str, weight: &str, gradient: &str| {
+        let dims = LOGITS.map(|dim| Dim::Fixed(dim as u64));
+        graph.output(loss, ElementType::Float32, &[]).output(weight, ElementType::Float32, &[]);
+        graph.output(gradient, ElementType::Float32, &dims);
+        (graph, [loss.to_owned(), weight.to_owned(), gradient.to_owned()])
+    };
+    let mut graph = start();
+    let [loss, weight, gradient] = graph
+        .node("SoftmaxCrossEntropy", &["logits", "labels", "weights", "mask"])
+        .domain(DOMAIN, VERSION)
+        .outputs(["loss", "weight", "gradient"]);
+    let own = finish(graph, &loss, &weight, &gradient);
+
+    let mut graph = start();
+    let log = graph.node("LogSoftmax", &["logits"]).int("axis", 1).output("log");
+    let depth = graph.initializer_i64("depth", &[1], &[LOGITS[1] as i64]);
+    let values = graph.initializer_f32("values", &[2], &[0.0, 1.0]);
+    let hot = graph.node("OneHot", &["labels", &depth, &values]).int("axis", 1).output("hot");
+    let each = graph.node("Gather", &["weights", "labels"]).output("each");
+    let share = graph.node("Mul", &[&each, "mask"]).output("share");
+    let axis = graph.initializer_i64("axis", &[1], &[1]);
+    let wide = graph.node("Unsqueeze", &[&share, &axis]).output("wide");
+    let picked = graph.node("Mul", &[&hot, &log]).output("picked");
+    let own_log = graph.node("ReduceSum", &[&picked, &axis]).int("keepdims", 0).output("own_log");
+    let product = graph.node("Mul", &[&own_log, &share]).output("product");
+    let sum = graph.node("ReduceSum", &[&product]).int("keepdims", 0).output("sum");
+    let loss = graph.node("Neg", &[&sum]).output("loss");
+    let weight = graph.node("ReduceSum", &[&share]).int("keepdims", 0).output("weight");
+    let soft = graph.node("Exp", &[&log]).output("soft");
+    let difference = graph.node("Sub", &[&soft, &hot]).output("difference");
+    let gradient = graph.node("Mul", &[&difference, &wide]).output("gradient");
+    let standard = finish(graph, &loss, &weight, &gradient);
+
+    let mut both = [own, standard].map(|(graph, outputs)| {
+        let mut options = SessionOptions::default();
+        options.threads = threads();
+        options.operators = true;
+        let session = BoundSession::new(runtime, &graph.finish().unwrap(), &options).unwrap();
+        let mut binding = session.binding().unwrap();
+        let count = |shape: &[usize]| 0..shape.iter().product::<usize>();
+        let logits: Vec<f32> = count(&LOGITS).map(|at| (at * 7919 % 1013) as f32 / 100.0).collect();
+        let labels: Vec<i64> = count(&PIXELS).map(|at| (at / 50 % LOGITS[1]) as i64).collect();
+        let mask: Vec<f32> = count(&PIXELS).map(|at| (at % 7 != 0) as u8 as f32).collect();
+        binding.bind_input("logits", &session.tensor(&LOGITS, &logits).unwrap()).unwrap();
+        binding.bind_input("labels", &session.tensor(&PIXELS, &labels).unwrap()).unwrap();
+        binding.bind_input("weights", &session.tensor(&LOGITS[1..2], &[1.5f32; 21]).unwrap()).unwrap();
+        binding.bind_input("mask", &session.tensor(&PIXELS, &mask).unwrap()).unwrap();
+        for name in &outputs {
+            binding.fetch_output(name, Place::Device).unwrap();
+        }
+        Prepared { session, binding }
+    });
+    let mut best = [f64::INFINITY; 2];
+    for _ in 0..ROUNDS {
+        for (best, one) in best.iter_mut().zip(&mut both) {
+            *best = best.min(one.time());
+        }
+    }
+    println!("\ncross-entropy 4 × 21 × 256², ms: own {:.2}, standard {:.2}", best[0] * 1e3, best[1] * 1e3);
 }
 
 /// GFlop/s of the `gemm` crate in one thread.
