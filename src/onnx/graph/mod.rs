@@ -427,7 +427,7 @@ impl Graph {
 }
 
 /// Most elements of one value: 2^33, more than a machine for finetuning has room for.
-const MOST_ELEMENTS: u64 = 1 << 33;
+pub(in crate::onnx) const MOST_ELEMENTS: u64 = 1 << 33;
 
 /// Which value of the new graph stands for a value of the old one.
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::onnx::ElementType;
 use crate::onnx::graph::ValueType;
 use crate::onnx::infer::{Call, Rule};
+use crate::onnx::resolved;
 
 pub(super) fn rule(op_type: &str) -> Option<Rule> {
     Some(match op_type {
@@ -17,7 +18,6 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
         | "BitwiseNot"
         | "Ceil"
         | "Celu"
-        | "Clip"
         | "Cos"
         | "Cosh"
         | "CumSum"
@@ -58,6 +58,7 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
         | "Trilu"
         | "LRN"
         | "Bernoulli" => same,
+        "Clip" => clip,
         "IsNaN" | "IsInf" => predicate,
         "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Max" | "Min" | "Sum" | "Mean" | "And" | "Or" | "Xor"
         | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => combined,
@@ -74,6 +75,18 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
 
 fn same(call: &Call<'_>) -> Result<Vec<ValueType>> {
     Ok(vec![call.kind(0)?.clone()])
+}
+
+fn clip(call: &Call<'_>) -> Result<Vec<ValueType>> {
+    resolved::by_input(call.node, "min")?;
+    resolved::by_input(call.node, "max")?;
+    for index in 1..call.node.inputs.len() {
+        // A scalar, or one element.
+        if call.node.input(index).is_some() && call.count(call.shape(index)?)? != 1 {
+            return Err(call.node.invalid(format!("bound {index} has shape {:?}", call.shape(index)?)));
+        }
+    }
+    same(call)
 }
 
 fn predicate(call: &Call<'_>) -> Result<Vec<ValueType>> {

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::onnx::ElementType;
-use crate::onnx::graph::ValueType;
+use crate::onnx::graph::{Constant, ValueType};
 use crate::onnx::infer::{Call, Rule, one};
 use crate::onnx::resolved;
 
@@ -84,7 +84,8 @@ fn tensor_scatter(call: &Call<'_>) -> Result<Vec<ValueType>> {
 
 fn one_hot(call: &Call<'_>) -> Result<Vec<ValueType>> {
     let indices = call.shape(0)?;
-    let depth = match call.graph.known(call.input(1)?).and_then(|depth| depth.to_f64()).as_deref() {
+    call.input(1)?;
+    let depth = match call.known(1).and_then(Constant::to_f64).as_deref() {
         Some(&[depth]) => resolved::size(call.node, depth as i64)?,
         _ => return Err(call.node.unsupported("the depth is not known in advance")),
     };

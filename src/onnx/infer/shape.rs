@@ -82,6 +82,7 @@ fn order(call: &Call<'_>, rank: usize) -> Result<Vec<usize>> {
 
 fn squeeze(call: &Call<'_>) -> Result<Vec<ValueType>> {
     let kind = call.kind(0)?;
+    resolved::by_input(call.node, "axes")?;
     // An empty list of axes is as none, as in ONNX Runtime, which runs the graph.
     let gone: Vec<usize> = match call.ints(1)?.filter(|axes| !axes.is_empty()) {
         Some(axes) => resolved::distinct_axes(call.node, &axes, kind.shape.len())?,

@@ -25,12 +25,27 @@ pub(crate) fn axis_of(node: &Node, axis: i64, rank: usize) -> Result<usize> {
 /// data.
 pub(crate) fn reduced_axes(graph: &Graph, node: &Node) -> Result<Vec<usize>> {
     let rank = graph.shape(node.needed(0)?).len();
+    by_input(node, "axes")?;
     let axes = ints(graph, node, 1)?.unwrap_or_default();
     if axes.is_empty() {
         let none = node.int_or("noop_with_empty_axes", 0) != 0;
         return Ok(if none { Vec::new() } else { (0..rank).collect() });
     }
     distinct_axes(node, &axes, rank)
+}
+
+/// That a node does not say in an attribute what operators of set 18 and later say in an input: there it would be
+/// passed over in silence.
+///
+/// # Errors
+/// `ModelInvalid` where it does.
+pub(crate) fn by_input(node: &Node, name: &str) -> Result<()> {
+    match node.attribute(name) {
+        None => Ok(()),
+        Some(_) => {
+            Err(node.invalid(format!("{name} is an input of this operator since set 18, no attribute")))
+        }
+    }
 }
 
 /// Axes as indices below `rank`, in ascending order.

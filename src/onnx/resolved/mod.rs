@@ -15,13 +15,13 @@ mod slices;
 mod split;
 mod windows;
 
-pub(crate) use axes::{axis_of, distinct_axes, reduced_axes};
+pub(crate) use axes::{axis_of, by_input, distinct_axes, reduced_axes};
 pub(crate) use convolution::{Convolution, TransposedConvolution};
 pub(crate) use einsum::Einsum;
 pub(crate) use operands::{count, ints, numbers, size};
 pub(crate) use pads::Pads;
 pub(crate) use pooling::Pooling;
 pub(crate) use resize::{Coordinates, Interpolation, Nearest, Resize, ResizeAxis};
-pub(crate) use slices::{Span, spans};
+pub(crate) use slices::spans;
 pub(crate) use split::split_sizes;
 pub(crate) use windows::Windows;

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::onnx::graph::{Graph, Node};
-use crate::onnx::resolved::{axis_of, ints, size};
+use crate::onnx::resolved::{axis_of, by_input, ints, size};
 
 /// More parts than this no file has a use for; each is an output of the node.
 const MOST_PARTS: usize = 1 << 16;
@@ -16,6 +16,7 @@ const MOST_PARTS: usize = 1 << 16;
 /// `ModelInvalid` where the sizes do not add up; `ModelUnsupported` where they depend on data.
 pub(crate) fn split_sizes(graph: &Graph, node: &Node, outputs: usize) -> Result<(usize, Vec<usize>)> {
     let shape = graph.shape(node.needed(0)?);
+    by_input(node, "split")?;
     let axis = axis_of(node, node.int_or("axis", 0), shape.len())?;
     let total = shape[axis];
     if let Some(sizes) = ints(graph, node, 1)? {

@@ -69,8 +69,8 @@ impl Windows {
         if auto == AutoPad::Explicit {
             (windows.begin, windows.end) = pads(node, inputs.len())?;
         }
-        for axis in 0..inputs.len() {
-            let (input, stride) = (inputs[axis], windows.strides[axis]);
+        for (axis, &input) in inputs.iter().enumerate() {
+            let stride = windows.strides[axis];
             let reach = windows.reach(node, axis)?;
             if matches!(auto, AutoPad::SameUpper | AutoPad::SameLower) {
                 windows.outputs[axis] = input.div_ceil(stride);

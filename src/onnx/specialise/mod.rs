@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 pub(in crate::onnx) use call::Call;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::onnx::graph::{Constant, Graph, Origin, ValueId, ValueType};
+use crate::onnx::graph::{Constant, Graph, MOST_ELEMENTS, Origin, ValueId, ValueType};
 use crate::onnx::proto::{GraphProto, NodeProto, TensorProto, opset as opset_of};
 use crate::onnx::{Dim, Document, ElementType, Facts, order, place, short, uses};
 
@@ -55,7 +55,12 @@ pub fn specialise(document: &Document, shapes: &InputShapes, outputs: Option<&[&
             Error::new(ErrorKind::ModelUnsupported, "the type of the input is not that of a tensor")
                 .at_tensor(short(&port.name))
         })?;
-        let id = import.graph.add_input(&port.name, ValueType::new(wide(element), shape));
+        let kind = ValueType::new(wide(element), shape);
+        if kind.checked_elements().is_none_or(|count| count as u64 > MOST_ELEMENTS) {
+            return Err(Error::new(ErrorKind::LimitExceeded, format!("an input of {kind}"))
+                .at_tensor(short(&port.name)));
+        }
+        let id = import.graph.add_input(&port.name, kind);
         import.bind(&port.name, Some(id));
     }
     let graph = document.graph();
