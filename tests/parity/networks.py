@@ -47,6 +47,8 @@ class Network:
     size: int = 64
     # images a step; at least 4 where BatchNorm comes after a global pool, else in training it sees two values
     batch: int = 2
+    # learning rate of AdamW: lower where random weights make training unstable, so that rounding would soon show
+    lr: float = 1e-5
     # "ce": labels [S, N, H, W]; "mse": targets [S, N, C, H, W]
     loss: str = "ce"
     # whether batch, height and width are left free (TorchScript only)
@@ -164,7 +166,7 @@ class PixelRegression(nn.Module):
 
 NETWORKS = {
     "unet_r18": Network(smp("Unet", "resnet18"), forms("ts17 ts11 tsfold17 dynamo18 dynamoraw18")),
-    "segformer_b0": Network(smp("Segformer", "mit_b0"), forms("ts17 tsfold13 dynamo20 dynamoraw23")),
+    "segformer_b0": Network(smp("Segformer", "mit_b0"), forms("ts17 tsfold13 dynamo20 dynamoraw23"), lr=1e-4),
     "deeplab_mnv2": Network(smp("DeepLabV3Plus", "mobilenet_v2"), forms("ts17 ts13 dynamo18"), batch=4),
     "unetpp_r34": Network(smp("UnetPlusPlus", "resnet34"), forms("ts13")),
     "fpn_effb0": Network(smp("FPN", "efficientnet-b0"), forms("ts17 dynamo18")),
@@ -181,11 +183,11 @@ NETWORKS = {
     "unet_swin": Network(smp("Unet", "tu-swin_tiny_patch4_window7_224", img_size=128, window_size=4),
                          forms("ts17 dynamoraw20 dynamo20"), size=128, free=False),
     "dpt_vit": Network(smp("DPT", "tu-vit_tiny_patch16_224", img_size=64), forms("ts17 dynamo23"), free=False),
-    "vit_conv": Network(Vit, forms("ts17 ts20 dynamo23"), free=False),
-    "vit_mha": Network(lambda: Vit(bundled=True), forms("ts17 dynamo20 dynamoraw23"), free=False),
+    "vit_conv": Network(Vit, forms("ts17 ts20 dynamo23"), free=False, lr=1e-4),
+    "vit_mha": Network(lambda: Vit(bundled=True), forms("ts17 dynamo20 dynamoraw23"), free=False, lr=1e-4),
     "linknet_r18": Network(smp("Linknet", "resnet18"), forms("ts11 dynamo18")),
-    "varied": Network(Varied, forms("ts17 ts20 dynamo20 dynamo23"), free=False),
-    "pixel_regression": Network(PixelRegression, forms("ts11 dynamo23"), loss="mse"),
+    "varied": Network(Varied, forms("ts17 ts20 dynamo20 dynamo23"), free=False, lr=1e-4),
+    "pixel_regression": Network(PixelRegression, forms("ts11 dynamo23"), loss="mse", lr=1e-4),
 }
 
 

@@ -109,6 +109,18 @@ def run(model, data, loss="ce", norm_in_training=False, trained=None, lr=LR, dec
     return Reference(losses, gradients, running, weights)
 
 
+def spread(model, data, result, loss="ce", norm_in_training=False, trained=None, lr=LR):
+    """How far PyTorch's losses are from its own where the images differ by rounding: the largest relative difference
+    up to each step, over two such runs."""
+    images, labels = data
+    worst = np.zeros(len(images))
+    for seed in (1, 2):
+        noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
+        other = run(model, (images * (1 + 3e-7 * noise), labels), loss, norm_in_training, trained, lr)
+        worst = np.maximum(worst, np.abs(np.array(other.losses) / np.array(result.losses) - 1))
+    return np.maximum.accumulate(worst)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("network", choices=networks.NETWORKS)
@@ -122,7 +134,7 @@ def main():
     data = batches(network, a.steps)
     save({"images": data[0].numpy(), "labels": data[1].numpy()}, a.out / f"{a.network}.batches.safetensors")
     model = networks.build(a.network)
-    result = run(model, data, network.loss, a.bn == "train")
+    result = run(model, data, network.loss, a.bn == "train", lr=network.lr)
     own = own_error(model, tuple(x[0] for x in data), network.loss, a.bn == "train")
     tensors = {"losses": np.array(result.losses)}
     for kind, group in (("gradient", result.gradients), ("running", result.running), ("weight", result.weights)):

@@ -6,15 +6,20 @@ compares, with BatchNorm frozen and, where the file has any, in training:
 
   gradient    of the first step: relative L2 error of every parameter, at most 1e-4. Gradients that are small or zero
               for their cancelling terms are judged by the norm of all together: gradient_errors in parameters.py.
-  losses      of 20 steps of AdamW: largest relative difference, at most 1e-3
-  statistics  after the steps, with BatchNorm in training: relative L2 error, at most 1e-3
+  losses      of 20 steps of AdamW: relative difference, at each step at most 1e-3, or ten times what PyTorch's own
+              losses have differed by so far when the images are changed by rounding, if that is more
+  statistics  with BatchNorm in training, after one step: means and deviations, in units of the channel's deviation
+              (root mean square over the channels), at most 1e-3
 
 ReLU, max pooling and clipping have kinks. Among a million activations some lie so near to one that float32's rounding
 decides on which side; where two programs decide differently, the gradients of everything before differ by up to some
 percent in small deep maps, and neither is wrong: PyTorch's own float32 gradients differ so from its float64 ones on
 about every second batch. So the gradient is compared on a batch that is calm (there PyTorch's float32 gradients, also
 with the images changed by a millionth, agree with float64's), and if a parameter fails on it, on further ones. A wrong
-rule fails on all of them. The results say how many batches were needed.
+rule fails on all of them. The results say how many batches were needed. And
+training amplifies small differences in most networks with random weights, with any optimizer: two runs of PyTorch whose
+images differ by rounding are apart by more than 1e-3 after some steps. The learning rate is chosen low, and the results
+say how far PyTorch's runs are apart.
 
 Parameters of other names in the file (transposed weights of MatMul, folded convolutions) are found by their values.
 Floating initializers that hold no parameter are left out of training (`--params all,!NAME,...`).
@@ -40,7 +45,7 @@ import parameters
 import reference
 from parameters import save
 
-GRADIENT, LOSS, STATISTICS = 1e-4, 1e-3, 1e-3
+GRADIENT, LOSS, STATISTICS, DRIFT = 1e-4, 1e-3, 1e-3, 10
 # batches that the gradient may be tried on; how many are looked at for calm ones; what PyTorch's own error is in those
 BATCHES, CANDIDATES, CALM = 4, 20, 3e-5
 
@@ -65,7 +70,7 @@ class Case:
         self.patterns = ",".join(patterns)
 
     def reference(self, data, norm_in_training):
-        return reference.run(self.model, data, self.network.loss, norm_in_training, self.trained)
+        return reference.run(self.model, data, self.network.loss, norm_in_training, self.trained, self.network.lr)
 
     def starts(self, data, norm_in_training):
         """Steps whose batches are calm, the calmest first, then others: (step, PyTorch's own error)."""
@@ -73,7 +78,7 @@ class Case:
         for start in range(min(len(data[0]), CANDIDATES)):
             one = tuple(x[start] for x in data)
             own[start] = reference.own_error(self.model, one, self.network.loss, norm_in_training, self.trained)
-            if sum(error <= CALM for error in own.values()) == 2:
+            if sum(error <= CALM for error in own.values()) == 3:
                 break
         return sorted(own.items(), key=lambda item: item[1])
 
@@ -86,7 +91,7 @@ def step(glebe, case, data, bn, out):
     save({"images": data[0].numpy(), "labels": data[1].numpy()}, batches)
     loss = ["--loss", "ce", "--ignore-index", "255"] if case.network.loss == "ce" else ["--loss", case.network.loss]
     command = [*shlex.split(glebe), "step", str(case.path), "--batches", str(batches), "--params", case.patterns, *loss,
-               "--optimizer", "adamw", "--lr", str(reference.LR), "--weight-decay", str(reference.DECAY), "--bn", bn,
+               "--optimizer", "adamw", "--lr", str(case.network.lr), "--weight-decay", str(reference.DECAY), "--bn", bn,
                "--gradients", str(gradients), "--weights", str(weights), "--json"]
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
@@ -132,11 +137,16 @@ def compare_gradients(case, found, wanted):
 
 
 def compare_statistics(weights, running):
+    """(largest error of a BatchNorm's means or deviations, in units of its channels' deviations; where)."""
     worst, where = 0.0, ""
     for name, wanted in running.items():
         if name not in weights:
             raise Failure(f"{name} is not among the weights")
-        error = float(np.linalg.norm(weights[name].ravel() - wanted.ravel()) / max(np.linalg.norm(wanted), 1e-6))
+        deviation = np.sqrt(running[name.rpartition(".")[0] + ".running_var"] + 1e-5)
+        found = weights[name].reshape(wanted.shape)
+        if name.endswith("var"):
+            found, wanted = np.sqrt(np.maximum(found, 0) + 1e-5), np.sqrt(wanted + 1e-5)
+        error = float(np.sqrt(np.mean(np.square((found - wanted) / deviation))))
         if not error <= worst:
             worst, where = error, name
     return worst, where
@@ -156,9 +166,11 @@ def check(glebe, case, bn, steps, out):
     first, row["own_gradient_error"] = starts[0]
     batches, data = data, rotated(data, first)
     wanted = case.reference(data, in_training)
-    row["losses"] = wanted.losses
+    row["losses"], row["lr"] = wanted.losses, case.network.lr
+    own = reference.spread(case.model, data, wanted, case.network.loss, in_training, case.trained, case.network.lr)
+    row["own_loss_error"] = float(own[-1])
     try:
-        answer, found, weights = step(glebe, case, data, bn, out)
+        answer, found, _ = step(glebe, case, data, bn, out)
         row |= dict(glebe_losses=answer["losses"], step_ms=answer.get("step_ms"), peak_rss_mib=answer.get("peak_rss_mib"), seconds=answer["seconds"])
         errors, complaints = compare_gradients(case, found, wanted.gradients)
         tries = 1
@@ -178,11 +190,15 @@ def check(glebe, case, bn, steps, out):
             row["failures"].append(f"gradient error {errors[worst]:.1e} > {GRADIENT:.0e} at {worst} ({bad} of {len(errors)} parameters, on each of {tries} batches)")
         difference = np.abs(np.array(answer["losses"]) - wanted.losses) / np.maximum(np.abs(wanted.losses), 1e-6)
         row["loss_error"] = float(difference.max())
-        if not row["loss_error"] <= LOSS:
-            at = int(np.argmax(~(difference <= LOSS)))
-            row["failures"].append(f"loss error {row['loss_error']:.1e} > {LOSS:.0e}, first at step {at + 1}: {answer['losses'][at]:.6g}, expected {wanted.losses[at]:.6g}")
+        row["steps_within"] = int((difference <= LOSS).sum())
+        allowed = np.maximum(LOSS, DRIFT * own)
+        if not (difference <= allowed).all():
+            at = int(np.argmax(~(difference <= allowed)))
+            row["failures"].append(f"loss error {difference[at]:.1e} > {allowed[at]:.1e} at step {at + 1}: {answer['losses'][at]:.6g}, expected {wanted.losses[at]:.6g}")
         if in_training:
-            row["statistics_error"], where = compare_statistics(weights, wanted.running_in(case.match))
+            one = tuple(x[:1] for x in data)
+            running = case.reference(one, True).running_in(case.match)
+            row["statistics_error"], where = compare_statistics(step(glebe, case, one, bn, out)[2], running)
             if not row["statistics_error"] <= STATISTICS:
                 row["failures"].append(f"statistics error {row['statistics_error']:.1e} > {STATISTICS:.0e} at {where}")
     except Failure as failure:
@@ -195,19 +211,19 @@ def line(row):
     def number(key):
         return f"{row[key]:.1e}" if row.get(key) is not None else "-"
     text = (f"{row['network']:18} {row['form']:13} {row['bn']:6} {'ok' if row['ok'] else 'FAILED':6} "
-            f"gradient {number('gradient_error')} (PyTorch's own {number('own_gradient_error')}) losses {number('loss_error')}")
+            f"gradient {number('gradient_error')} (PyTorch's own {number('own_gradient_error')}) losses {number('loss_error')} (PyTorch's own {number('own_loss_error')})")
     if row["bn"] == "train":
         text += f" statistics {number('statistics_error')}"
     return "\n    ".join([text, *row["failures"]])
 
 
 def table(rows):
-    head = ["| network | form | BatchNorm | gradient, worst | median | batches | losses | statistics | |", "|---|---|---|---|---|---|---|---|---|"]
+    head = ["| network | form | BatchNorm | gradient, worst | median | batches | losses | PyTorch's own | steps within 1e-3 | statistics | |", "|---|---|---|---|---|---|---|---|---|---|---|"]
 
     def number(row, key):
         return f"{row[key]:.1e}" if row.get(key) is not None else ""
     body = [f"| {r['network']} | {r['form']} | {r['bn']} | {number(r, 'gradient_error')} | {number(r, 'gradient_median')} | {r.get('gradient_batches', '')} | "
-            f"{number(r, 'loss_error')} | {number(r, 'statistics_error')} | {'passes' if r['ok'] else 'fails: ' + '; '.join(r['failures'])} |" for r in rows]
+            f"{number(r, 'loss_error')} | {number(r, 'own_loss_error')} | {r.get('steps_within', '')} | {number(r, 'statistics_error')} | {'passes' if r['ok'] else 'fails: ' + '; '.join(r['failures'])} |" for r in rows]
     return "\n".join(head + body) + "\n"
 
 
