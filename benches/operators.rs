@@ -8,7 +8,9 @@ use glebe::onnx::{Dim, ElementType, GraphBuilder};
 use glebe::runtime::operators::{DOMAIN, VERSION};
 use glebe::runtime::{Binding, BoundSession, Place, Runtime, RuntimeOptions, SessionOptions};
 
-const THREADS: usize = 2;
+fn threads() -> usize {
+    std::env::var("THREADS").map_or(2, |count| count.parse().unwrap())
+}
 const ROUNDS: usize = 12;
 
 struct Case {
@@ -153,7 +155,7 @@ fn main() {
             best_taps * 1e3,
             case.target,
             rate,
-            100.0 * rate / (peak * THREADS as f64)
+            100.0 * rate / (peak * threads() as f64)
         );
     }
 }
@@ -166,7 +168,7 @@ struct Prepared {
 impl Prepared {
     fn new(runtime: &Runtime, case: &Case, graph: GraphBuilder) -> Prepared {
         let mut options = SessionOptions::default();
-        options.threads = THREADS;
+        options.threads = threads();
         options.operators = true;
         let session = BoundSession::new(runtime, &graph.finish().unwrap(), &options).unwrap();
         let mut binding = session.binding().unwrap();

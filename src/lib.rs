@@ -46,12 +46,12 @@
 //! `raster` (GDAL), `cli`, `pytorch`, `cuda` and `tensorrt` are on by default; the last two cost nothing where the
 //! providers' libraries are absent. Without default features the crate works on arrays in memory and needs no GDAL.
 
-mod autodiff;
+pub mod autodiff;
 mod data;
 pub mod error;
 mod ffi;
 pub mod file;
-mod finetune;
+pub mod finetune;
 pub mod geometry;
 mod hooks;
 pub mod metrics;
@@ -64,7 +64,7 @@ pub mod runtime;
 pub mod segment;
 pub mod tensor;
 pub mod tiling;
-mod weights;
+pub mod weights;
 
 pub use error::{Error, ErrorKind, Result};
 pub use tensor::DataType;

@@ -271,3 +271,138 @@ fn run_fails(conv: &Conv) -> bool {
     binding.fetch_output("dw", Place::Host).unwrap();
     session.run(&mut binding).is_err()
 }
+
+#[derive(Debug)]
+struct Loss {
+    images: usize,
+    classes: usize,
+    size: Vec<usize>,
+    smoothing: f32,
+}
+
+impl Loss {
+    fn graph(&self) -> GraphBuilder {
+        let logits = dims(&[&[self.images, self.classes][..], &self.size].concat());
+        let pixels = dims(&[&[self.images][..], &self.size].concat());
+        let mut graph = GraphBuilder::new("loss");
+        graph.input("logits", ElementType::Float32, &logits);
+        graph.input("labels", ElementType::Int64, &pixels);
+        graph.input("weights", ElementType::Float32, &dims(&[self.classes]));
+        graph.input("mask", ElementType::Float32, &pixels);
+        let [loss, weight, gradient] = graph
+            .node("SoftmaxCrossEntropy", &["logits", "labels", "weights", "mask"])
+            .domain(DOMAIN, VERSION)
+            .float("label_smoothing", self.smoothing)
+            .outputs(["loss", "weight", "gradient"]);
+        graph.output(&loss, ElementType::Float32, &[]).output(&weight, ElementType::Float32, &[]);
+        graph.output(&gradient, ElementType::Float32, &logits).opset(17);
+        graph
+    }
+
+    fn run(
+        &self,
+        threads: usize,
+        logits: &[f32],
+        labels: &[i64],
+        weights: &[f32],
+        mask: &[f32],
+    ) -> [Vec<f32>; 3] {
+        let mut session = session(self.graph(), threads).unwrap();
+        let pixels = [&[self.images][..], &self.size].concat();
+        let all = [&[self.images, self.classes][..], &self.size].concat();
+        let mut binding = session.binding().unwrap();
+        for (name, tensor) in [
+            ("logits", session.tensor(&all, logits).unwrap()),
+            ("labels", session.tensor(&pixels, labels).unwrap()),
+            ("weights", session.tensor(&[self.classes], weights).unwrap()),
+            ("mask", session.tensor(&pixels, mask).unwrap()),
+        ] {
+            binding.bind_input(name, &tensor).unwrap();
+        }
+        for name in ["loss", "weight", "gradient"] {
+            binding.fetch_output(name, Place::Host).unwrap();
+        }
+        let mut outputs = session.run(&mut binding).unwrap();
+        ["loss", "weight", "gradient"].map(|name| outputs.take(name).unwrap().to_vec::<f32>().unwrap())
+    }
+
+    /// Straight from the definition.
+    fn slow(&self, logits: &[f32], labels: &[i64], weights: &[f32], mask: &[f32]) -> [Vec<f64>; 3] {
+        let pixels: usize = self.size.iter().product();
+        let smoothing = f64::from(self.smoothing);
+        let (mut loss, mut total, mut gradient) = (0.0, 0.0, vec![0.0; logits.len()]);
+        for at in 0..self.images * pixels {
+            let (image, pixel) = (at / pixels, at % pixels);
+            let place = |class: usize| (image * self.classes + class) * pixels + pixel;
+            let times = f64::from(mask[at]);
+            let Some(label) = usize::try_from(labels[at]).ok().filter(|label| *label < self.classes) else {
+                continue;
+            };
+            if times == 0.0 {
+                continue;
+            }
+            let values: Vec<f64> = (0..self.classes).map(|class| f64::from(logits[place(class)])).collect();
+            let largest = values.iter().copied().fold(f64::MIN, f64::max);
+            let sum: f64 = values.iter().map(|value| (value - largest).exp()).sum();
+            let share = |class: usize| {
+                let own = if class == label { 1.0 - smoothing } else { 0.0 };
+                f64::from(weights[class]) * (own + smoothing / self.classes as f64)
+            };
+            let shares: f64 = (0..self.classes).map(share).sum();
+            total += times * f64::from(weights[label]);
+            for (class, value) in values.iter().enumerate() {
+                loss += times * share(class) * (largest + sum.ln() - value);
+                gradient[place(class)] = times * (shares * (value - largest).exp() / sum - share(class));
+            }
+        }
+        [vec![loss], vec![total], gradient]
+    }
+}
+
+#[test]
+fn cross_entropy_and_its_gradient() {
+    let random = &mut Random(3);
+    for round in 0..40 {
+        let case = Loss {
+            images: 1 + random.below(3),
+            classes: random.pick(&[1, 2, 5, 21, 150]),
+            size: match round % 4 {
+                0 => vec![],
+                1 => vec![random.below(600) + 1],
+                _ => vec![random.below(40) + 1, random.below(60) + 1],
+            },
+            smoothing: random.pick(&[0.0, 0.0, 0.1, 1.0]),
+        };
+        let pixels = case.images * case.size.iter().product::<usize>();
+        let spread = random.pick(&[1.0, 10.0, 80.0]);
+        let logits: Vec<f32> =
+            random.values(pixels * case.classes).into_iter().map(|value| value * spread).collect();
+        let labels: Vec<i64> = (0..pixels).map(|_| random.below(case.classes + 2) as i64 - 1).collect();
+        let weights: Vec<f32> = random.values(case.classes).into_iter().map(|value| value + 1.0).collect();
+        let mask: Vec<f32> = (0..pixels).map(|_| random.pick(&[0.0, 1.0, 1.0, 0.5])).collect();
+        let first = case.run(1, &logits, &labels, &weights, &mask);
+        // A gradient is a difference of two shares of a weight, so the largest weight is what errors relate to.
+        let floor = [1e-6, 1e-6, f64::from(weights.iter().copied().fold(0.0, f32::max))];
+        for ((have, want), floor) in first.iter().zip(case.slow(&logits, &labels, &weights, &mask)).zip(floor)
+        {
+            let size = want.iter().fold(floor, |size: f64, value| size.max(value.abs()));
+            for (have, want) in have.iter().zip(want) {
+                assert!((f64::from(*have) - want).abs() <= 2e-6 * size, "{case:?}: {have} for {want}");
+            }
+        }
+        assert_eq!(first, case.run(2, &logits, &labels, &weights, &mask), "{case:?}: other bits");
+    }
+}
+
+#[test]
+fn pixels_that_do_not_count_may_hold_anything() {
+    let case = Loss { images: 1, classes: 2, size: vec![3], smoothing: 0.1 };
+    let logits = [f32::NAN, 1.0, f32::INFINITY, 0.0, 2.0, f32::NAN];
+    let [loss, weight, gradient] = case.run(1, &logits, &[0, 1, 255], &[1.0, 2.0], &[0.0, 1.0, 1.0]);
+    assert!(loss[0].is_finite() && weight == [2.0], "{loss:?} {weight:?}");
+    assert!(gradient.iter().all(|value| value.is_finite()));
+    assert_eq!([gradient[0], gradient[2], gradient[3], gradient[5]], [0.0; 4]);
+    // One that counts carries it on, for a loss scale to see.
+    let [loss, _, gradient] = case.run(1, &logits, &[0, 1, 255], &[1.0, 2.0], &[1.0, 1.0, 1.0]);
+    assert!(loss[0].is_nan() && gradient[0].is_nan() && gradient[3].is_nan());
+}

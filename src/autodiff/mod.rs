@@ -3,6 +3,8 @@
 
 pub(crate) mod backward;
 pub(crate) mod compile;
+pub(crate) mod batch_norm;
+pub(crate) mod decompose;
 pub(crate) mod emit;
 mod kernels;
 pub mod loss;

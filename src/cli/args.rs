@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use glebe::DataType;
+use glebe::autodiff::{BatchNorm, Loss, OptimizerKind, Selection};
 use glebe::geometry::{Band, Padding, Size};
 use glebe::raster::{Compression, Format, NodataRule};
 use glebe::runtime::Provider;
@@ -34,10 +35,135 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Score rasters with a model, tile by tile
     Segment(Box<SegmentArguments>),
+    /// Bare training steps on arrays: parity checks, porting a model
+    Step(Box<StepArguments>),
     /// What a model or raster is, and what it needs
     Inspect(InspectArguments),
     /// What was found: ONNX Runtime, GDAL, providers, and why one is not usable
     Doctor(DoctorArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StepArguments {
+    /// An ONNX model
+    pub(crate) model: PathBuf,
+
+    /// Safetensors file with images [S, N, C, H, W] (F32), labels [S, N, H, W] (U8, I32, I64; F32 [S, N, K, H, W] for
+    /// regression) and, if wanted, mask [S, N, H, W] (U8)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) batches: PathBuf,
+
+    /// What is trained: all, head, decoder, norm, bias, patterns over names, ! before what is not
+    #[arg(long, default_value = "all", value_name = "LIST")]
+    pub(crate) params: Selection,
+
+    /// Loss: ce, bce, dice, jaccard, focal, lovasz, mse, l1, huber ..., or a sum such as 0.5*ce+0.5*dice
+    #[arg(long, default_value = "ce")]
+    pub(crate) loss: Loss,
+
+    /// Label that does not count
+    #[arg(long, value_name = "LABEL", allow_negative_numbers = true)]
+    pub(crate) ignore_index: Option<i64>,
+
+    /// Weight of every class
+    #[arg(long, value_name = "W,W,...", value_delimiter = ',')]
+    pub(crate) class_weights: Vec<f32>,
+
+    /// Share of a label that is spread over all classes
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub(crate) label_smoothing: f32,
+
+    /// sgd, adam, amsgrad, adamw, rmsprop
+    #[arg(long, default_value = "adamw")]
+    pub(crate) optimizer: OptimizerKind,
+
+    /// Learning rate
+    #[arg(long, default_value_t = 1e-4)]
+    pub(crate) lr: f32,
+
+    /// By default 0.01 for adamw and 0 for the others
+    #[arg(long, value_name = "RATE")]
+    pub(crate) weight_decay: Option<f32>,
+
+    /// Momentum of sgd and rmsprop
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) momentum: f32,
+
+    /// Nesterov's momentum (sgd)
+    #[arg(long)]
+    pub(crate) nesterov: bool,
+
+    /// Largest norm of all gradients together
+    #[arg(long, value_name = "NORM")]
+    pub(crate) clip_norm: Option<f32>,
+
+    /// Largest absolute value of a gradient
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) clip_value: Option<f32>,
+
+    /// BatchNormalization: frozen, affine or train
+    #[arg(long, default_value = "frozen")]
+    pub(crate) bn: BatchNorm,
+
+    /// Number of steps; by default one a batch, and batches come round again where it is larger
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<usize>,
+
+    /// Output with the logits; by default the first
+    #[arg(long, value_name = "NAME")]
+    pub(crate) output: Option<String>,
+
+    /// Auxiliary output
+    #[arg(long, value_name = "NAME")]
+    pub(crate) aux_output: Option<String>,
+
+    /// Weight of the auxiliary output's loss; 0.4 by default
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) aux_weight: Option<f32>,
+
+    /// Gradients of the first step, as safetensors by initializer name
+    #[arg(long, value_name = "FILE")]
+    pub(crate) gradients: Option<PathBuf>,
+
+    /// Trained weights at the end, as safetensors by initializer name
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: Option<PathBuf>,
+
+    /// The model with the trained weights
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export: Option<PathBuf>,
+
+    /// Replace output files that are there
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+
+    /// Losses, step time and peak memory as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Threads within an operator; 0 is one a processor
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) threads: usize,
+
+    /// cpu, cuda[:N], tensorrt[:N]
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: Provider,
+
+    /// The same bits in every run, also where a device has faster ways
+    #[arg(long)]
+    pub(crate) deterministic: bool,
+
+    /// Standard operators only, as on any other device
+    #[arg(long)]
+    pub(crate) portable: bool,
+
+    /// Give memory back after every tensor: less memory, a little slower
+    #[arg(long)]
+    pub(crate) no_arena: bool,
+
+    /// Write the times of all nodes to a file that begins so
+    #[arg(long, value_name = "START")]
+    pub(crate) profile: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

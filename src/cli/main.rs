@@ -14,6 +14,7 @@ mod inspect;
 mod out;
 mod progress;
 mod segment;
+mod step;
 mod table;
 
 use clap::Parser as _;
@@ -38,6 +39,7 @@ fn main() -> std::process::ExitCode {
     start_log(arguments.verbose, arguments.quiet);
     let done = match &arguments.command {
         Command::Segment(options) => segment::run(options, &arguments),
+        Command::Step(options) => step::run(options, &arguments),
         Command::Inspect(options) => inspect::run(options),
         Command::Doctor(options) => doctor::run(options, &arguments),
     };

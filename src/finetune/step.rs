@@ -1,10 +1,12 @@
 //! The training step.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use crate::autodiff::compile::compile;
 use crate::autodiff::{Kernels, Parameter, StepOptions};
 use crate::error::{Error, ErrorKind, Result};
+use crate::file::StagedFile;
 use crate::finetune::batch::{Batch, Targets};
 use crate::finetune::export;
 use crate::finetune::host::Host;
@@ -233,6 +235,26 @@ impl TrainStep {
     /// `Io` where no thread can be started.
     pub fn cancel_with(&mut self, token: &CancelToken) -> Result<()> {
         self.engine.cancel_with(token)
+    }
+
+    /// Number of elements that are trained.
+    pub fn trained_elements(&self) -> usize {
+        self.engine.weights.iter().map(|own| own.weight.len()).sum()
+    }
+
+    /// Writes [`TrainStep::export`] to a file, as a whole or not at all.
+    ///
+    /// # Errors
+    /// `AlreadyExists` for a file that is there unless `overwrite`; `Io`; as [`TrainStep::export`].
+    pub fn export_to(&self, path: impl AsRef<std::path::Path>, overwrite: bool) -> Result<()> {
+        let path = path.as_ref();
+        let bytes = self.export()?;
+        let staged = StagedFile::new(path, overwrite)?;
+        let io = |error| Error::io("write", path, error);
+        let mut file = std::fs::File::create(staged.path()).map_err(io)?;
+        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io)?;
+        drop(file);
+        staged.commit(overwrite)
     }
 
     /// The finetuned model: the original file with the trained tensors' new elements and a note of what was trained in

@@ -46,6 +46,8 @@ pub mod proto;
 pub(crate) mod resolved;
 mod scan;
 mod shown;
+#[cfg(test)]
+mod single_nodes;
 mod sniff;
 mod specialise;
 mod tensors;

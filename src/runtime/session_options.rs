@@ -1,6 +1,7 @@
 //! How a session is prepared.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -86,7 +87,18 @@ impl Default for SessionOptions {
 impl SessionOptions {
     /// Prepares the model in `bytes`.
     pub(super) fn commit(&self, runtime: &Runtime, bytes: &[u8]) -> Result<OrtSession> {
-        self.builder(runtime)?.commit_from_memory(bytes).map_err(|error| refused(&error))
+        /// Whether a session with the operators has been made in this process. The runtime keeps a list of domains
+        /// for all sessions and, where two are made at the same time, enters a new one twice, which it then refuses.
+        static KNOWN: Mutex<bool> = Mutex::new(false);
+        let mut builder = self.builder(runtime)?;
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.operators || *known {
+            drop(known);
+            return builder.commit_from_memory(bytes).map_err(|error| refused(&error));
+        }
+        let session = builder.commit_from_memory(bytes).map_err(|error| refused(&error))?;
+        *known = true;
+        Ok(session)
     }
 
     fn builder(&self, runtime: &Runtime) -> Result<SessionBuilder> {

@@ -1,4 +1,3 @@
-//! Weights and checkpoints: safetensors, inert reading of PyTorch files, names ↔ initializers.
-//!
-//! The room stands empty until finetuning needs it. (Files that appear complete or not at all are older than it and
-//! lie in the ground: [`crate::file`].)
+//! Weights in files: safetensors read and written whole. Checkpoints of the training side come here too.
+
+pub mod tensors;

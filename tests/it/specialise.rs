@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use glebe::onnx::graph::{Graph, Origin};
-use glebe::onnx::{Document, Facts, InputShapes, Limits, specialise};
+use glebe::onnx::graph::{Graph, Origin, ValueType};
+use glebe::onnx::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
+};
+use glebe::onnx::{Document, ElementType, Facts, InputShapes, Limits, specialise};
 use glebe::runtime::{OutputData, Session, SessionOptions};
+use prost::Message;
 
 use crate::fixtures::runtime;
 
@@ -160,4 +164,144 @@ fn half_precision_is_widened() {
     }
     let weight = graph.find("w").unwrap();
     assert!(matches!(graph.value(weight).origin(), Origin::Parameter(_)));
+}
+
+/// The file with the tensors of other files put in.
+fn self_contained(document: &Document) -> Vec<u8> {
+    let mut model = document.model().clone();
+    for tensor in &mut model.graph.as_mut().unwrap().initializer {
+        if tensor.is_external() {
+            tensor.raw_data = Some(document.resolve_external(tensor).unwrap());
+            tensor.external_data.clear();
+            tensor.data_location = 0;
+        }
+    }
+    model.encode_to_vec()
+}
+
+/// Small networks by every exporter, made by `tests/golden/train/make.py`.
+#[test]
+fn exported_networks_compute_what_their_files_compute() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/train");
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "onnx"));
+    files.sort();
+    assert!(files.len() > 30, "only {} models", files.len());
+    let mut wrong = Vec::new();
+    for path in files {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let document = Document::open(&path, &Limits::default()).unwrap();
+        let shape = [2, 3, 32, 32];
+        let shapes = InputShapes::from([("image".to_owned(), shape.to_vec())]);
+        let graph = match specialise(&document, &shapes, None) {
+            Ok(graph) => graph,
+            Err(error) => {
+                wrong.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        assert_eq!(graph.name(graph.outputs()[0]), "logits", "{name}");
+        let bytes = self_contained(&document);
+        let difference = difference(&bytes, &graph, shape, "logits");
+        if difference.is_nan() || difference > 2e-5 {
+            wrong.push(format!("{name}: {difference}"));
+        }
+        // What shapes were computed by has been folded.
+        for node in graph.nodes() {
+            let left = ["Shape", "Size", "ConstantOfShape", "Range"].contains(&node.op_type.as_str());
+            assert!(!left, "{name}: {}", node.describe());
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn node(op_type: &str, inputs: &[&str], outputs: &[&str], attributes: Vec<AttributeProto>) -> NodeProto {
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    NodeProto {
+        op_type: op_type.to_owned(),
+        input: names(inputs),
+        output: names(outputs),
+        attribute: attributes,
+        ..NodeProto::default()
+    }
+}
+
+/// From `x` of shape `[1, 2, 3, 3]` and parameters `p` and `q` of `[2]` to `y`.
+fn specialised(opset: i64, nodes: Vec<NodeProto>) -> glebe::Result<Graph> {
+    let mut empty = Graph::default();
+    empty.add_input("x", ValueType::new(ElementType::Float32, [1, 2, 3, 3]));
+    let graph = GraphProto {
+        name: "made".to_owned(),
+        node: nodes,
+        input: empty.to_proto("empty").graph.unwrap().input,
+        output: vec![ValueInfoProto { name: "y".to_owned(), ..ValueInfoProto::default() }],
+        initializer: vec![
+            TensorProto::from_f32("p", &[2], &[1.0, 2.0]),
+            TensorProto::from_f32("q", &[2], &[3.0, 4.0]),
+        ],
+        ..GraphProto::default()
+    };
+    let model = ModelProto {
+        ir_version: 8,
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: opset }],
+        graph: Some(Box::new(graph)),
+        ..ModelProto::default()
+    };
+    specialise(&Document::from_bytes(model.encode_to_vec(), &Limits::default())?, &InputShapes::new(), None)
+}
+
+#[test]
+fn a_file_exported_in_training_mode_has_the_given_statistics() {
+    let attributes = vec![AttributeProto::int("training_mode", 1), AttributeProto::float("momentum", 0.9)];
+    let outputs = ["z", "mean", "variance"];
+    let nodes = vec![
+        node("BatchNormalization", &["x", "p", "p", "q", "p"], &outputs, attributes),
+        node("Add", &["mean", "variance"], &["sum"], vec![]),
+        node("ReduceSum", &["sum"], &["total"], vec![]),
+        node("Add", &["z", "total"], &["y"], vec![]),
+    ];
+    let graph = specialised(15, nodes).unwrap();
+    let batch = &graph.nodes()[0];
+    assert!(batch.is("BatchNormalization") && batch.attribute("training_mode").is_none());
+    assert_eq!(batch.outputs.len(), 1);
+    let added: Vec<&str> = graph.nodes()[1].inputs.iter().flatten().map(|&id| graph.name(id)).collect();
+    assert_eq!(added, ["q", "p"]);
+}
+
+#[test]
+fn what_cannot_be_brought_into_form_is_refused_by_name() {
+    let refused = |opset: i64, nodes: Vec<NodeProto>, expected: &str| {
+        let error = specialised(opset, nodes).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    let branch = |name: &str| {
+        let body = GraphProto {
+            node: vec![node("Neg", &["x"], &["b"], vec![])],
+            output: vec![ValueInfoProto { name: "b".to_owned(), ..ValueInfoProto::default() }],
+            ..GraphProto::default()
+        };
+        AttributeProto::graph(name, body)
+    };
+    let choice = vec![
+        node("ReduceMax", &["x"], &["m"], vec![AttributeProto::int("keepdims", 0)]),
+        node("Cast", &["m"], &["c"], vec![AttributeProto::int("to", 9)]),
+        node("If", &["c"], &["y"], vec![branch("then_branch"), branch("else_branch")]),
+    ];
+    refused(13, choice, "node 2 (If): the condition of this If depends on data");
+    refused(13, vec![node("Loop", &["", "", "x"], &["y"], vec![branch("body")])], "loops cannot be unrolled");
+    let broadcast = vec![AttributeProto::int("broadcast", 1), AttributeProto::int("axis", 1)];
+    refused(6, vec![node("Add", &["x", "p"], &["y"], broadcast)], "broadcasting of operator set 6");
+    refused(
+        13,
+        vec![node("Split", &["x"], &["y", "z"], vec![AttributeProto::int("axis", 2)])],
+        "2 equal parts",
+    );
+    let saved = vec![
+        node("BatchNormalization", &["x", "p", "p", "q", "p"], &["z", "", "", "saved"], vec![]),
+        node("Add", &["z", "saved"], &["y"], vec![]),
+    ];
+    refused(9, saved, "\"saved\"");
+    let unknown = NodeProto { domain: "elsewhere".to_owned(), ..node("Odd", &["x"], &["y"], vec![]) };
+    refused(13, vec![unknown], "Odd");
 }

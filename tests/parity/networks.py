@@ -4,11 +4,11 @@
 Most come from segmentation_models_pytorch; the others are written here, for operators that those do not have. No
 weights are downloaded. Parameters that are constant at the start (norms, biases) are varied, BatchNorm gets running
 statistics that differ from (0, 1), and the last convolution is scaled so that every class's logits have mean 0 and
-deviation 1 on a smooth image: with raw random weights one class wins everywhere, much of a wrong gradient would go
+deviation about 1 on a smooth image: with raw random weights one class wins everywhere, much of a wrong gradient would go
 unseen, and exporters merge parameters that are equal.
 
 The forms, by exporter (see docs/exporting-for-finetuning.md):
-  ts         TorchScript, for finetuning: BatchNorm kept, initializers named as in the state_dict
+  ts         TorchScript, by export_snippet.py: BatchNorm kept, initializers named as in the state_dict
   tsfold     TorchScript by its defaults: BatchNorm folded, weights of MatMul transposed and renamed
   tied       as ts, but initializers of equal value merged (what TorchScript does unless told otherwise)
   dynamo     torch.export by its defaults: the same foldings, and more
@@ -30,6 +30,8 @@ import onnx
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from export_snippet import export_for_finetuning
 
 warnings.filterwarnings("ignore")
 CLASSES, BANDS = 5, 3
@@ -225,6 +227,17 @@ def warm_up(model, batches):
     model.eval()
 
 
+def balance(model, image):
+    """Scales and shifts the last convolution so that every class's logits have mean 0 and deviation 1, or a deviation
+    as near to that as five times the weights can reach: with more, training would be unstable."""
+    last = last_convolution(model)
+    with torch.no_grad():
+        logits = model(image)
+        mean, std = logits.mean((0, 2, 3)), logits.std((0, 2, 3)).clamp(min=0.2)
+        last.weight /= std[:, None, None, None]
+        last.bias.copy_((last.bias - mean) / std)
+
+
 def build(name, network=None):
     """The network in eval mode, the same weights every time."""
     network = network or NETWORKS[name]
@@ -232,12 +245,7 @@ def build(name, network=None):
     model = network.make()
     vary(model)
     warm_up(model, [torch.randn(4, BANDS, network.size, network.size), smooth_image(network.size).repeat(4, 1, 1, 1)])
-    last = last_convolution(model)
-    with torch.no_grad():
-        logits = model(smooth_image(network.size))
-        mean, std = logits.mean((0, 2, 3)), logits.std((0, 2, 3))
-        last.weight /= std[:, None, None, None]
-        last.bias.copy_((last.bias - mean) / std)
+    balance(model, smooth_image(network.size))
     return model
 
 
@@ -249,17 +257,15 @@ def export(model, path, exporter, opset, size, free=True, batch=2):
         torch.onnx.export(model, (image,), str(path), dynamo=True, external_data=False, verbose=False,
                           optimize=exporter == "dynamo", **names)
         return
-    axes = {0: "n", 2: "h", 3: "w"}
-    kept = dict(do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE, keep_initializers_as_inputs=exporter == "ts")
     # what cannot be exported is printed, the whole graph of it, before it is raised
     with contextlib.redirect_stdout(io.StringIO()):
-        torch.onnx.export(model, image, str(path), dynamo=False, dynamic_axes={"image": axes, "logits": axes} if free else None,
-                          **(kept if exporter in ("ts", "tied") else {}), **names)
-    if exporter == "ts":
-        # initializers that are inputs too are not merged where equal; afterwards they need not be inputs
-        proto = onnx.load(str(path))
-        del proto.graph.input[1:]
-        onnx.save(proto, str(path))
+        if exporter == "ts":
+            export_for_finetuning(model, path, image, opset, not free)
+            return
+        axes = {0: "n", 2: "h", 3: "w"}
+        merged = dict(do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE) if exporter == "tied" else {}
+        torch.onnx.export(model, (image,), str(path), dynamo=False, dynamic_axes={"image": axes, "logits": axes} if free else None,
+                          **merged, **names)
 
 
 def operators(path):

@@ -86,22 +86,20 @@ def match(path, model):
     return Match(trained, others, [n for n in parameters if n not in found], {k: v.shape for k, v in arrays.items()})
 
 
-# share of the whole gradient's norm below which a parameter's gradient is judged by that share instead of by itself
-FLOOR = 1e-3
-
-
-def gradient_errors(found, wanted, floor=FLOOR):
+def gradient_errors(found, wanted):
     """Relative L2 error of each parameter's gradient.
 
-    Some gradients are zero but for rounding (a bias before BatchNorm in training, the bias of an attention key), and
-    in some the terms cancel (a scalar). A parameter whose gradient's norm is below `floor` times the norm of all
-    gradients together is measured by that. An error of 1e-4 is then one of 1e-7 of the whole: float32's last bit.
+    Where the terms of a gradient cancel (a scalar, say), float32 leaves fewer digits: a parameter whose gradient's norm
+    is below a thousandth of the norm of all gradients together is measured by that, so that an error of 1e-4 is one of
+    1e-7 of the whole, float32's last bit. Gradients that are zero but for rounding (a bias before BatchNorm in training,
+    the bias of an attention key), below a millionth of the whole, are measured by a hundredth of it.
     """
     whole = np.sqrt(sum(np.square(np.float64(g)).sum() for g in wanted.values()))
 
     def one(name):
         a, b = np.float64(found[name]).ravel(), np.float64(wanted[name]).ravel()
-        size = max(np.linalg.norm(b), floor * whole)
+        size = np.linalg.norm(b)
+        size = 1e-2 * whole if size < 1e-6 * whole else max(size, 1e-3 * whole)
         return float(np.linalg.norm(a - b) / size) if size > 0 else float(np.linalg.norm(a))
 
     return {name: one(name) for name in wanted}

@@ -99,8 +99,8 @@ fn shrink(vjp: &mut Vjp<'_>) -> Gradients {
     vjp.only(0, dx)
 }
 
-/// g where the value is not changed; so at a bound itself the gradient passes, as for `torch.clamp`. The bounds have no
-/// gradient: they are settings, not weights.
+/// g where the value is not changed, so at a bound itself too (there `torch.clamp` of PyTorch 2.15 gives 0). The bounds
+/// have no gradient: they are settings, not weights.
 ///
 /// Bounds 0 and 6 are what exporters make of ReLU6, whose gradient in PyTorch is 0 at both; there y alone says where
 /// the value lies, so the input need not be kept, and the runtime can fuse convolution and activation.

@@ -2,7 +2,6 @@
 
 use crate::autodiff::emit::Emit;
 use crate::autodiff::rules::{Gradients, Rule, Vjp};
-use crate::error::Result;
 use crate::onnx::graph::ValueId;
 
 pub(super) fn rule(op_type: &str) -> Option<Rule> {

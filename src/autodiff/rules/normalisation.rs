@@ -111,7 +111,7 @@ fn group(vjp: &mut Vjp<'_>) -> Gradients {
     let product = vjp.times(product, r)?;
     let dx = if vjp.wants(0) {
         let elements = (each * size) as f64;
-        let mut average = |vjp: &mut Vjp<'_>, sums: ValueId| -> Result<ValueId> {
+        let average = |vjp: &mut Vjp<'_>, sums: ValueId| -> Result<ValueId> {
             let weighted = vjp.times(sums, gamma)?;
             let total = vjp.sum(weighted, &[2])?;
             let mean = vjp.scaled(total, 1.0 / elements)?;
@@ -129,7 +129,7 @@ fn group(vjp: &mut Vjp<'_>) -> Gradients {
     } else {
         None
     };
-    let mut small = |vjp: &mut Vjp<'_>, index: usize, sums: ValueId| -> Result<Option<ValueId>> {
+    let small = |vjp: &mut Vjp<'_>, index: usize, sums: ValueId| -> Result<Option<ValueId>> {
         if !vjp.wants(index) {
             return Ok(None);
         }
@@ -201,14 +201,15 @@ fn root_mean_square(vjp: &mut Vjp<'_>) -> Gradients {
     Ok(all)
 }
 
-/// y = x / n with n = √Σ x² or, for `p = 1`, n = Σ |x|, along an axis: (g - x/n Σ g y) / n, or (g - sign(x) Σ g y) / n; 0
-/// where n is 0, as the result is there.
+/// y = x / n with n = √Σ x² or, for `p = 1`, n = Σ |x|, along an axis: (g - y Σ g y) / n, or (g - sign(x) Σ g y) / n; 0
+/// where n is 0. There y is 0 or not a number, depending on who computes it, so y is formed again.
 fn lp(vjp: &mut Vjp<'_>) -> Gradients {
-    let (g, x, y) = (vjp.g(0)?, vjp.x(0)?, vjp.y(0)?);
+    let (g, x) = (vjp.g(0)?, vjp.x(0)?);
     let axis = vjp.axis(vjp.node.int_or("axis", -1), vjp.shape(x).len())?;
-    let (norm, direction) = match vjp.node.int_or("p", 2) {
-        2 => (vjp.reduce("ReduceL2", x, &[axis], true)?, y),
-        1 => (vjp.reduce("ReduceL1", x, &[axis], true)?, vjp.sign(x)?),
+    let order = vjp.node.int_or("p", 2);
+    let norm = match order {
+        2 => vjp.reduce("ReduceL2", x, &[axis], true)?,
+        1 => vjp.reduce("ReduceL1", x, &[axis], true)?,
         p => return Err(vjp.node.invalid(format!("norm of order {p}"))),
     };
     let zero = vjp.number_like(x, 0.0)?;
@@ -218,6 +219,8 @@ fn lp(vjp: &mut Vjp<'_>) -> Gradients {
     let below = vjp.plus(norm, one)?;
     let inverse = vjp.unary("Reciprocal", below)?;
     let inverse = vjp.gated(present, inverse)?;
+    let y = vjp.times(x, inverse)?;
+    let direction = if order == 1 { vjp.sign(x)? } else { y };
     let product = vjp.times(g, y)?;
     let sum = vjp.sum(product, &[axis])?;
     let along = vjp.times(direction, sum)?;

@@ -82,7 +82,8 @@ fn order(call: &Call<'_>, rank: usize) -> Result<Vec<usize>> {
 
 fn squeeze(call: &Call<'_>) -> Result<Vec<ValueType>> {
     let kind = call.kind(0)?;
-    let gone: Vec<usize> = match call.ints(1)? {
+    // An empty list of axes is as none, as in ONNX Runtime, which runs the graph.
+    let gone: Vec<usize> = match call.ints(1)?.filter(|axes| !axes.is_empty()) {
         Some(axes) => resolved::distinct_axes(call.node, &axes, kind.shape.len())?,
         None => (0..kind.shape.len()).filter(|&axis| kind.shape[axis] == 1).collect(),
     };

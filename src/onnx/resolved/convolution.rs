@@ -67,8 +67,8 @@ pub(crate) struct TransposedConvolution {
     pub(crate) group: usize,
     /// Where the filters lie: `inputs` are the sizes of Y, `outputs` those of X.
     pub(crate) windows: Windows,
-    /// What is added behind the output, by `output_padding` or by a larger `output_shape`; where it is not below the
-    /// stride, a convolution with these windows has more outputs than X has elements.
+    /// What is added behind the output, by `output_padding` or by a larger `output_shape`; where `output_padding` is not
+    /// below the stride, a convolution with these windows has more outputs than X has elements.
     pub(crate) output_padding: Vec<usize>,
 }
 
@@ -133,6 +133,9 @@ impl TransposedConvolution {
                 windows.end[axis] = surplus - windows.begin[axis];
                 let lacking = target.saturating_sub(natural);
                 output_padding[axis] = output_padding[axis].checked_add(lacking).ok_or_else(too_large)?;
+                if lacking > 0 && output_padding[axis] >= stride {
+                    return Err(node.invalid(format!("an output of {target} out of {input} elements")));
+                }
                 windows.inputs[axis] = target;
                 continue;
             }

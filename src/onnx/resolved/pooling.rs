@@ -37,6 +37,12 @@ impl Pooling {
         })
     }
 
+    /// Of an AveragePool, for every window along an axis: what the sum is divided by. Along several axes the product of
+    /// these. Padding counts only as far as it reaches, what ceil mode adds beyond it never does.
+    pub(crate) fn divisors(&self, axis: usize) -> Vec<usize> {
+        if self.count_include_pad { self.windows.inside_padded(axis) } else { self.windows.inside(axis) }
+    }
+
     /// Shape of Y.
     pub(crate) fn output(&self) -> Vec<usize> {
         [&[self.batch, self.channels], &self.windows.outputs[..]].concat()

@@ -26,15 +26,19 @@ impl Span {
         (self.start as i64 + index as i64 * self.step) as usize
     }
 
-    /// By the rules of the specification: bounds from the end where negative, then clamped to the axis.
+    /// By the rules of the specification: bounds from the end where negative, then clamped to the axis. Beyond these, an
+    /// end of `i32::MAX` or `i64::MAX` means "to the last one" backwards too, as in ONNX Runtime, which runs the graph.
     fn new(size: usize, start: i64, end: i64, step: i64) -> Span {
         let size = i128::from(size as u64);
         let from_end = |bound: i64| i128::from(bound) + if bound < 0 { size } else { 0 };
+        let is_open = end == i64::MAX || end == i64::from(i32::MAX);
         let (start, end) = if step > 0 {
-            (from_end(start).min(size).max(0), from_end(end).min(size).max(0))
+            let end = if is_open { size } else { from_end(end).min(size).max(0) };
+            (from_end(start).min(size).max(0), end)
         } else {
             // The end is not taken: -1 stands for "to the first element".
-            (from_end(start).max(0).min(size - 1), from_end(end).max(-1).min(size - 1))
+            let end = if is_open { -1 } else { from_end(end).max(-1).min(size - 1) };
+            (from_end(start).max(0).min(size - 1), end)
         };
         let (distance, step_size) = if step > 0 { (end - start, step) } else { (start - end, step) };
         let step_size = i128::from(step_size).abs();

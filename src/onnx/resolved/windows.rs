@@ -151,17 +151,24 @@ impl Windows {
         self.begin.iter().chain(&self.end).map(|&pad| pad as i64).collect()
     }
 
-    /// Number of windows that contain each input position or, seen from the output, elements of each window that lie
-    /// on the input, along one axis: `inside[o]` for every window `o`.
+    /// For every window along an axis: how many of its elements lie on the input.
     pub(crate) fn inside(&self, axis: usize) -> Vec<usize> {
-        let (input, begin) = (self.inputs[axis], self.begin[axis]);
-        (0..self.outputs[axis])
-            .map(|window| {
-                let places = (0..self.kernel[axis])
-                    .map(|tap| window * self.strides[axis] + tap * self.dilations[axis]);
-                places.filter(|&place| place >= begin && place - begin < input).count()
-            })
-            .collect()
+        self.between(axis, self.begin[axis], self.begin[axis] + self.inputs[axis])
+    }
+
+    /// For every window along an axis: how many of its elements lie on the input or its padding.
+    pub(crate) fn inside_padded(&self, axis: usize) -> Vec<usize> {
+        self.between(axis, 0, self.begin[axis] + self.inputs[axis] + self.end[axis])
+    }
+
+    /// For every window along an axis: how many of its elements lie from `low` to before `high`, counted from the
+    /// beginning of the padding.
+    fn between(&self, axis: usize, low: usize, high: usize) -> Vec<usize> {
+        let place = |window: usize, tap: usize| window * self.strides[axis] + tap * self.dilations[axis];
+        let count = |window: usize| {
+            (0..self.kernel[axis]).filter(|&tap| (low..high).contains(&place(window, tap))).count()
+        };
+        (0..self.outputs[axis]).map(count).collect()
     }
 
     /// Whether all strides and dilations are 1 and there is no padding: for a kernel of 1 the operator is a product

@@ -113,8 +113,8 @@ impl Kernel for WeightGradKernel {
         let Some((_, plan)) = &self.plan else { return Err(missing()) };
         let mut dw = context.output(0, plan.weight_shape())?.ok_or_else(missing)?;
         let (_, dw) = dw.try_extract_tensor_mut::<f32>()?;
-        dw.fill(0.0);
         if dw.is_empty() || dy.is_empty() || x.is_empty() {
+            dw.fill(0.0);
             return Ok(());
         }
         let dw = Shared::new(dw);

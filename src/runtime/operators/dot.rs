@@ -23,7 +23,7 @@ pub(super) struct Runs {
     pub(super) b_row: usize,
 }
 
-/// A tile's operands: `out[i * out_pitch + j] += Σ a[i * a_pitch + …] · b[offsets[j] + …]`.
+/// A tile's operands: `out[i * out_pitch + j] = Σ a[i * a_pitch + …] · b[offsets[j] + …]`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tile<'a> {
     pub(super) a: *const f32,
@@ -35,6 +35,8 @@ pub(super) struct Tile<'a> {
     pub(super) offsets: &'a [usize],
     pub(super) out: *mut f32,
     pub(super) out_pitch: usize,
+    /// Whether the sums are added to what `out` holds.
+    pub(super) add: bool,
 }
 
 /// The vector instructions at hand.
@@ -48,11 +50,12 @@ pub(super) enum Instructions {
 }
 
 impl Instructions {
-    /// The best that this processor has.
+    /// The best that this processor has; the first has the extensions DQ, VL and BW too.
     pub(super) fn detect() -> Instructions {
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") {
+            let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq");
+            if wide && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512bw") {
                 return Instructions::Avx512;
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -112,8 +115,8 @@ trait Lanes: Copy {
     unsafe fn load_first(from: *const f32, count: usize) -> Self;
     /// `self + a · b`.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
-    /// The sum of the lanes.
-    unsafe fn sum(self) -> f32;
+    /// The sum of the lanes of each.
+    unsafe fn sums(of: [Self; 4]) -> [f32; 4];
 }
 
 /// The body of all kernels.
@@ -155,9 +158,13 @@ unsafe fn tile<L: Lanes, const A: usize, const B: usize>(tile: &Tile<'_>, runs: 
                 }
             }
         }
-        for (i, row) in sums.iter().enumerate() {
-            for (j, sum) in row.iter().enumerate() {
-                *tile.out.add(i * tile.out_pitch + j) += sum.sum();
+        // Columns, that is the sums of one row of `b`, are added up together.
+        let columns: [[L; A_ROWS]; B] =
+            std::array::from_fn(|j| std::array::from_fn(|i| if i < A { sums[i][j] } else { L::zero() }));
+        for (j, column) in columns.into_iter().enumerate() {
+            for (i, sum) in L::sums(column).into_iter().enumerate().take(A) {
+                let out = tile.out.add(i * tile.out_pitch + j);
+                *out = if tile.add { *out + sum } else { sum };
             }
         }
     }
@@ -196,9 +203,25 @@ mod x86 {
             Avx512(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
         }
         #[inline(always)]
-        unsafe fn sum(self) -> f32 {
+        unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
             // SAFETY: see above.
-            unsafe { _mm512_reduce_add_ps(self.0) }
+            unsafe {
+                // Sums of pairs, then of fours: every 128 bits hold a lane of each of the four.
+                let low =
+                    _mm512_add_ps(_mm512_unpacklo_ps(of[0].0, of[1].0), _mm512_unpackhi_ps(of[0].0, of[1].0));
+                let high =
+                    _mm512_add_ps(_mm512_unpacklo_ps(of[2].0, of[3].0), _mm512_unpackhi_ps(of[2].0, of[3].0));
+                let four = _mm512_add_ps(
+                    _mm512_shuffle_ps(low, high, 0b01_00_01_00),
+                    _mm512_shuffle_ps(low, high, 0b11_10_11_10),
+                );
+                let two = _mm256_add_ps(
+                    _mm512_castps512_ps256(four),
+                    _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(four), 1)),
+                );
+                let one = _mm_add_ps(_mm256_castps256_ps128(two), _mm256_extractf128_ps(two, 1));
+                std::mem::transmute::<__m128, [f32; 4]>(one)
+            }
         }
     }
 
@@ -233,12 +256,14 @@ mod x86 {
             Avx2(unsafe { _mm256_fmadd_ps(a.0, b.0, self.0) })
         }
         #[inline(always)]
-        unsafe fn sum(self) -> f32 {
+        unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
             // SAFETY: see above.
             unsafe {
-                let four = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps(self.0, 1));
-                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-                _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)))
+                let low = _mm256_hadd_ps(of[0].0, of[1].0);
+                let high = _mm256_hadd_ps(of[2].0, of[3].0);
+                let four = _mm256_hadd_ps(low, high);
+                let one = _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps(four, 1));
+                std::mem::transmute::<__m128, [f32; 4]>(one)
             }
         }
     }
@@ -290,8 +315,80 @@ impl Lanes for [f32; 8] {
         std::array::from_fn(|lane| self[lane] + a[lane] * b[lane])
     }
     #[inline(always)]
-    unsafe fn sum(self) -> f32 {
-        let [a, b, c, d, e, f, g, h] = self;
-        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
+        of.map(|[a, b, c, d, e, f, g, h]| ((a + e) + (c + g)) + ((b + f) + (d + h)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_instructions_give_the_sums_and_read_nothing_else() {
+        let mut all = vec![Instructions::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if Instructions::detect() == Instructions::Avx512 {
+                all.push(Instructions::Avx512);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                all.push(Instructions::Avx2);
+            }
+        }
+        for instructions in all {
+            let (most_a, most_b) = instructions.tile();
+            for (a_rows, b_rows, len) in (1..=most_a)
+                .flat_map(|a| (1..=most_b).map(move |b| (a, b)))
+                .flat_map(|(a, b)| [1, 7, 8, 16, 19, 40].map(move |len| (a, b, len)))
+            {
+                check(instructions, a_rows, b_rows, len);
+            }
+        }
+    }
+
+    fn check(instructions: Instructions, a_rows: usize, b_rows: usize, len: usize) {
+        let runs = Runs { images: 2, rows: 3, len, a_image: 200, a_row: len, b_image: 300, b_row: len + 2 };
+        let offsets: Vec<usize> = (0..b_rows).map(|j| j * 5 % 11).collect();
+        let value = |at: usize| (at * 37 % 101) as f32 / 50.0 - 1.0;
+        let a_pitch = 3 * len;
+        // Exactly what may be read: whatever lies behind is not ours.
+        let a: Vec<f32> =
+            (0..(a_rows - 1) * a_pitch + runs.a_image + 2 * runs.a_row + len).map(value).collect();
+        let most = offsets.iter().max().unwrap();
+        let b: Vec<f32> = (0..most + runs.b_image + 2 * runs.b_row + len).map(|at| value(at + 3)).collect();
+        let mut out = vec![0.5f32; a_rows * 7];
+        for add in [true, false] {
+            let tile = Tile {
+                a: a.as_ptr(),
+                a_pitch,
+                a_rows,
+                b: b.as_ptr(),
+                offsets: &offsets,
+                out: out.as_mut_ptr(),
+                out_pitch: 7,
+                add,
+            };
+            // SAFETY: the instructions are there, and the operands have the sizes of the runs.
+            unsafe { instructions.run(&tile, &runs) };
+            for (i, row) in out.chunks(7).enumerate() {
+                for (j, value) in row.iter().enumerate() {
+                    let mut want = if add { 0.5 } else { 0.0 };
+                    for (image, r, p) in (0..2)
+                        .flat_map(|n| (0..3).map(move |r| (n, r)))
+                        .flat_map(|(n, r)| (0..len).map(move |p| (n, r, p)))
+                    {
+                        if j < b_rows {
+                            let left = a[i * a_pitch + image * runs.a_image + r * runs.a_row + p];
+                            let right = b[offsets[j] + image * runs.b_image + r * runs.b_row + p];
+                            want += f64::from(left) * f64::from(right);
+                        }
+                    }
+                    let want = if j < b_rows { want } else { 0.5 };
+                    let place = format!("{instructions:?} {a_rows}x{b_rows} {len}");
+                    assert!((f64::from(*value) - want).abs() < 1e-4, "{place}: {value} for {want}");
+                }
+            }
+        }
     }
 }

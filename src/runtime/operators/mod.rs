@@ -13,8 +13,10 @@
 
 mod conv_shape;
 mod conv_weight_grad;
+mod cross_entropy;
 mod dot;
 mod parallel;
+mod softmax_cross_entropy;
 mod weight_grad;
 
 use ort::operator::OperatorDomain;
@@ -30,5 +32,7 @@ pub(super) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    OperatorDomain::new(DOMAIN)?.add(conv_weight_grad::ConvWeightGrad::new(threads))
+    OperatorDomain::new(DOMAIN)?
+        .add(conv_weight_grad::ConvWeightGrad::new(threads))?
+        .add(softmax_cross_entropy::SoftmaxCrossEntropy::new(threads))
 }

@@ -22,12 +22,12 @@ impl<'a, T> Shared<'a, T> {
         Shared { start: all.as_mut_ptr(), len: all.len(), lifetime: PhantomData }
     }
 
-    /// The address of the element at `index`, which has to be one of them. Elements that one thread reaches through
-    /// it must not be reached by another at the same time.
-    pub(super) fn pointer(&self, index: usize) -> *mut T {
-        assert!(index < self.len);
+    /// The address of the element at `first`, from which those until `last` are reached; both have to exist. Elements
+    /// that one thread reaches must not be reached by another at the same time.
+    pub(super) fn pointer(&self, first: usize, last: usize) -> *mut T {
+        assert!(first <= last && last < self.len);
         // SAFETY: the element exists.
-        unsafe { self.start.add(index) }
+        unsafe { self.start.add(first) }
     }
 }
 

@@ -105,7 +105,7 @@ impl WeightGrad {
         self.parts.iter().product()
     }
 
-    /// Computes one part of `dw`, all of which is zero before. `x`, `dy` and `dw` have the shape's sizes.
+    /// Computes one part of `dw`, whatever it holds before. `x`, `dy` and `dw` have the shape's sizes.
     pub(super) fn run(&self, part: usize, x: &[f32], dy: &[f32], dw: &Shared<'_, f32>, buffers: &Buffers) {
         let [by_groups, by_channels, by_filters] = self.parts;
         let (group, rest) = (part % by_groups, part / by_groups);
@@ -332,8 +332,9 @@ impl WeightGrad {
                     a_rows,
                     b: b.as_ptr(),
                     offsets,
-                    out: dw.pointer(m * row + column),
+                    out: dw.pointer(m * row + column, (m + a_rows - 1) * row + column + offsets.len() - 1),
                     out_pitch: row,
+                    add: block.first > 0 || block.top > 0,
                 };
                 // SAFETY: the instructions were detected; the last elements of all runs of both operands were
                 // checked above, and no element before them lies outside; filters and channels of this part are no

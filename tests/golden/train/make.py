@@ -24,9 +24,9 @@
                                      (float32_train_*: with BatchNorm in training)
 
 All reference numbers are of float64 runs from the float32 weights in the file, so that they are better than what
-float32 can reach. The error of a gradient is meant as in tests/parity/parameters.py: the L2 norm of the difference by
-that of the gradient, or by a thousandth of the whole gradient's norm where that is more (a bias before BatchNorm in
-training has gradient zero but for rounding, in others the terms cancel).
+float32 can reach. The error of a gradient is meant as in gradient_errors of tests/parity/parameters.py: the L2 norm of
+the difference by that of the gradient, or by a thousandth of the whole gradient's norm where that is more; gradients
+that are zero but for rounding (below 1e-6 of the whole, as of a bias before BatchNorm in training) by a hundredth.
 
 needs: numpy, onnx, onnxruntime, onnxscript, safetensors, torch
 usage: make.py [NETWORK ...]    and losses.py, optimizers.py for the other files
@@ -50,7 +50,7 @@ sys.path.insert(0, str(here / "../../parity"))
 sys.path.insert(0, str(here))
 import parameters  # noqa: E402
 from minis import BANDS, CLASSES, MINIATURES  # noqa: E402
-from networks import export, forms, last_convolution, smooth_image, vary, warm_up  # noqa: E402
+from networks import balance, export, forms, smooth_image, vary, warm_up  # noqa: E402
 
 warnings.filterwarnings("ignore")
 torch.set_num_threads(1)
@@ -82,10 +82,7 @@ def build(make, tied=False):
         for name, value in kept.items():
             model.get_parameter(name).copy_(value)
         warm_up(model, [torch.cat([smooth_image(SIZE, 4 * i + n) for n in range(4)]) for i in range(3)])
-        last = last_convolution(model)
-        logits = model(smooth_image(SIZE))
-        last.weight /= logits.std((0, 2, 3))[:, None, None, None]
-        last.bias.copy_((last.bias - logits.mean((0, 2, 3))) / logits.std((0, 2, 3)))
+    balance(model, smooth_image(SIZE))
     return model
 
 

@@ -1,10 +1,11 @@
-"""Makes the models of this folder with the `onnx` package (1.20 or later).
+"""Makes the models of this folder, and those of `../decompose`, with the `onnx` package (1.20 or later).
 
     python tests/golden/upgrade/make.py
 
-Every model is one form that an operator has had in some operator set, or an operator of ONNX Runtime's own domain, as a
-network from `x` (float32, four axes) to `y`. The tests bring each into canonical form and compare what the runtime
-computes with what it computes of the file as it is. The files are committed.
+Every model of this folder is one form that an operator has had in some operator set, or an operator of ONNX Runtime's
+own domain, as a network from `x` (float32, four axes) to `y`. The tests bring each into canonical form and compare what
+the runtime computes with what it computes of the file as it is. Those of `../decompose` are composite operators; the
+tests take them apart and compare likewise. The files are committed.
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-FOLDER = Path(__file__).parent
+FOLDERS = {"upgrade": Path(__file__).parent, "decompose": Path(__file__).parent.parent / "decompose"}
 MICROSOFT = helper.make_opsetid("com.microsoft", 1)
 CASES = {}
 
@@ -251,12 +252,143 @@ def structure():
          w=weights("w", 4, 4, 1, 1), i=i64(2, 0))
 
 
+def attention():
+    def self_attention(name, shape=(2, 4, 5, 6), mask=None, keys=None, values=None, opset=23, **attributes):
+        """Queries are `x`; keys and values are initializers, or made of `x`."""
+        extra = dict(k=keys) if keys is not None else {}
+        extra.update(dict(v=values) if values is not None else {})
+        nodes = []
+        for key, factor in (("k", -0.5), ("v", 2.0)):
+            if key not in extra:
+                extra[f"{key}_factor"] = np.float64(factor)
+                nodes.append(node("Mul", ["x", f"{key}_factor"], [key]))
+        inputs = ["x", "k", "v"]
+        if mask is not None:
+            extra["mask"] = mask
+            inputs.append("mask")
+        case(f"attention_{name}", opset, [*nodes, node("Attention", inputs, **attributes)], shape, **extra)
+
+    def flat(name, heads, shared, mask=None, **attributes):
+        """Of three axes, with `heads` heads of queries and `shared` ones of keys."""
+        hidden = 24
+        w = dict(n=i64(2, 20, 6), q=weights("q", 6, hidden), k=weights("k", 6, hidden // heads * shared),
+                 v=weights("v", 6, 5 * shared))
+        nodes = [node("Reshape", ["x", "n"], ["t"])]
+        nodes += [node("MatMul", ["t", key], [key + key]) for key in "qkv"]
+        inputs = ["qq", "kk", "vv"]
+        if mask is not None:
+            w["mask"] = mask
+            inputs.append("mask")
+        case(f"attention_{name}", 23, [*nodes, node("Attention", inputs, q_num_heads=heads, kv_num_heads=shared,
+                                                   **attributes)], **w)
+
+    some = weights("some", 5, 5) > 0
+    some[:, 1] = True
+    self_attention("plain")
+    self_attention("scale", scale=0.3)
+    self_attention("softcap", softcap=0.5, scale=2.0)
+    self_attention("causal", is_causal=1)
+    self_attention("boolean", mask=some)
+    self_attention("boolean_causal", mask=some | np.eye(5, dtype=bool), is_causal=1)
+    self_attention("float", mask=weights("mask", 2, 1, 5, 5), softcap=1.5)
+    self_attention("float_causal", mask=weights("mask", 4, 5, 5), is_causal=1)
+    low = np.where(some, 0.0, -np.inf)
+    self_attention("float_infinite", mask=low)
+    self_attention("cross", keys=weights("keys", 2, 4, 7, 6), values=weights("values", 2, 4, 7, 3),
+                   mask=weights("mask", 5, 7))
+    self_attention("grouped", keys=weights("keys", 2, 2, 7, 6), values=weights("values", 2, 2, 7, 3),
+                   mask=weights("mask", 2, 4, 5, 7))
+    self_attention("multi_query", keys=weights("keys", 2, 1, 5, 6), values=weights("values", 2, 1, 5, 6), is_causal=1)
+    flat("flat", 4, 4)
+    flat("flat_grouped", 4, 2, mask=weights("mask", 20, 20))
+    flat("flat_causal", 2, 1, is_causal=1, scale=0.1)
+
+
+def rotary():
+    def turned(name, opset=23, shape=(2, 3, 5, 8), positions=None, cache=(2, 5, 4), flat=False, **attributes):
+        inputs, w, nodes = ["x", "c", "s"], dict(c=weights("c", *cache), s=weights("s", *cache)), []
+        if positions is not None:
+            inputs.append("p")
+            w["p"] = positions
+        if flat:
+            nodes, inputs[0], w["n"] = [node("Reshape", ["x", "n"], ["t"])], "t", i64(2, 5, 24)
+        case(f"rotary_{name}", opset, [*nodes, node("RotaryEmbedding", inputs, **attributes)], shape, **w)
+
+    places = i64(4, 0, 1, 2, 3, 6, 5, 4, 3, 2).reshape(2, 5)
+    turned("plain")
+    turned("interleaved", interleaved=1)
+    turned("places", positions=places, cache=(7, 4))
+    turned("partial", positions=places, cache=(7, 2), rotary_embedding_dim=4)
+    turned("partial_interleaved", cache=(2, 5, 3), rotary_embedding_dim=6, interleaved=1)
+    turned("flat", flat=True, num_heads=3)
+    turned("flat_places", flat=True, positions=places, cache=(7, 4), num_heads=3, interleaved=1)
+
+
+def einsum():
+    def equation(name, text, shape=(2, 3, 4, 5), **operands):
+        operands = {key: weights(key + name, *value) for key, value in operands.items()}
+        case(f"einsum_{name}", 13, node("Einsum", ["x", *operands], equation=text), shape, **operands)
+
+    equation("linear", "bhwc,cd->bhwd", w=(5, 6))
+    equation("scores", "bhid,bhjd->bhij", w=(2, 3, 6, 5))
+    equation("mixed", "bhid,bhdj->bihj", w=(2, 3, 5, 6))
+    equation("channels_last", "bchw,oc->bhwo", w=(6, 3))
+    equation("outer", "abcd,ef->abefcd", w=(2, 3))
+    equation("elementwise", "abcd,bd->dcab", w=(3, 5))
+    equation("sum_first", "abcd,be->ae", w=(3, 6))
+    equation("sum_all", "abcd,abcd->", w=(2, 3, 4, 5))
+    equation("permute", "abcd->dbca")
+    equation("reduce", "abcd->db")
+    equation("diagonal", "abcc->abc", shape=(2, 3, 4, 4))
+    equation("trace", "aabb->", shape=(3, 3, 4, 4))
+    equation("diagonal_product", "aibb,bb->ia", shape=(2, 3, 4, 4), w=(4, 4))
+    equation("dots", "...ij,...jk->...ik", w=(2, 3, 5, 6))
+    equation("dots_one", "...ij,...jk->...ik", w=(2, 1, 5, 6))
+    equation("dots_end", "b...,bk->k...", w=(2, 6))
+    equation("implicit", "bacd,de", w=(5, 6))
+    equation("implicit_dots", "...ij,jk", w=(5, 6))
+    equation("three", "abcd,de,ef->abcf", w=(5, 6), v=(6, 3))
+    equation("three_shared", "abcd,bd,ad->cd", w=(3, 5), v=(2, 5))
+    equation("four", "abcd,be,ce,de->ae", w=(3, 6), v=(4, 6), u=(5, 6))
+    equation("capitals", "bHWc, cD -> bDHW", w=(5, 6))
+
+
+def norms():
+    case("mean_variance", 13, node("MeanVarianceNormalization", ["x"]))
+    case("mean_variance_axes", 13, node("MeanVarianceNormalization", ["x"], axes=[1, -1]))
+    for p in (1, 2):
+        case(f"lp_norm_{p}", 13, node("LpNormalization", ["x"], p=p, axis=1))
+    case("lp_norm_zero", 13, [node("Relu", ["x"], ["r"]), node("LpNormalization", ["r"], p=2, axis=3)], (2, 3, 9, 2))
+    for size in (1, 3, 5):
+        case(f"lrn_{size}", 13, node("LRN", ["x"], size=size, alpha=0.5, beta=0.6, bias=1.5))
+
+
+def pools():
+    for name, attributes in dict(
+        plain=dict(kernel_shape=[2, 3], dilations=[2, 1]),
+        pads=dict(kernel_shape=[3, 2], dilations=[2, 2], pads=[1, 0, 2, 1], strides=[2, 1]),
+        counted=dict(kernel_shape=[3, 2], dilations=[2, 2], pads=[1, 0, 2, 1], strides=[2, 1], count_include_pad=1),
+        ceil=dict(kernel_shape=[2, 2], dilations=[2, 3], strides=[2, 2], ceil_mode=1),
+    ).items():
+        case(f"average_dilated_{name}", 19, node("AveragePool", ["x"], **attributes), (2, 3, 9, 8))
+    for p in (1, 2, 3):
+        case(f"lp_pool_{p}", 18, node("LpPool", ["x"], kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1], p=p),
+             (2, 3, 9, 8))
+        case(f"global_lp_pool_{p}", 18, node("GlobalLpPool", ["x"], p=p))
+    case("lp_pool_zero", 18, [node("Relu", ["x"], ["r"]), node("LpPool", ["r"], kernel_shape=[1, 2])], (2, 3, 9, 8))
+
+
 def main():
-    for part in (axes, pieces, softmax, resize, normalisation, fused, others, structure):
-        part()
-    for name, model in CASES.items():
-        onnx.save(model, FOLDER / f"{name}.onnx")
-    print(len(CASES), "models")
+    parts = dict(upgrade=[axes, pieces, softmax, resize, normalisation, fused, others, structure],
+                 decompose=[attention, rotary, einsum, norms, pools])
+    for folder, makers in parts.items():
+        CASES.clear()
+        for part in makers:
+            part()
+        FOLDERS[folder].mkdir(exist_ok=True)
+        for name, model in CASES.items():
+            onnx.save(model, FOLDERS[folder] / f"{name}.onnx")
+        print(len(CASES), "models in", FOLDERS[folder])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,194 @@
+//! `glebe step`: bare training steps on arrays, for parity checks and for porting a model.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use glebe::autodiff::{Optimizer, StepOptions};
+use glebe::finetune::{Batch, Labels, RunOptions, TrainStep};
+use glebe::metrics::peak_rss_mib;
+use glebe::model::{Model, ModelOptions};
+use glebe::runtime::{Runtime, RuntimeOptions};
+use glebe::weights::tensors::{self, Elements, NamedTensor, Tensors};
+use glebe::{Error, ErrorKind, Result};
+use serde_json::json;
+
+use crate::args::{Arguments, StepArguments};
+
+/// Runs the steps and prints the loss of each.
+pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> {
+    for output in [&options.gradients, &options.weights, &options.export].into_iter().flatten() {
+        if output.exists() && !options.overwrite {
+            let error =
+                Error::new(ErrorKind::AlreadyExists, "the file exists: give --overwrite to replace it");
+            return Err(error.at_path(output));
+        }
+    }
+    let batches = Batches::read(options)?;
+    let mut runtime_options = RuntimeOptions::default();
+    if let Some(path) = &arguments.runtime {
+        runtime_options = runtime_options.library(path);
+    }
+    let runtime = Runtime::load(&runtime_options)?;
+    let model = Model::open(&runtime, &options.model, &ModelOptions::default())?;
+    let step_options = step_options(options, &batches)?;
+    let mut run = RunOptions::default();
+    run.session.threads = options.threads;
+    run.session.provider = options.device.clone();
+    run.session.deterministic = options.deterministic;
+    run.session.arena = !options.no_arena;
+    run.session.profile = options.profile.clone();
+    run.portable = options.portable;
+    let started = Instant::now();
+    let mut step = TrainStep::new(&model, &step_options, &run)?;
+    let build_ms = started.elapsed().as_secs_f64() * 1e3;
+    let (mut losses, mut times) = (Vec::new(), Vec::new());
+    let mut first_gradients = None;
+    for index in 0..options.steps.unwrap_or(batches.steps) {
+        let batch = batches.get(index % batches.steps);
+        let started = Instant::now();
+        let output = step.accumulate(&batch)?;
+        if index == 0 && options.gradients.is_some() {
+            first_gradients = Some(step.gradients()?);
+        }
+        step.apply(options.lr)?;
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+        losses.push(output.loss);
+        if !options.json {
+            crate::out::line(format_args!("step {} loss {}", index + 1, output.loss))?;
+        }
+    }
+    if let (Some(path), Some(gradients)) = (&options.gradients, first_gradients) {
+        tensors::write(path, &named(gradients), &BTreeMap::new(), options.overwrite)?;
+    }
+    if let Some(path) = &options.weights {
+        tensors::write(path, &named(step.weights()?), &BTreeMap::new(), options.overwrite)?;
+    }
+    if let Some(path) = &options.export {
+        step.export_to(path, options.overwrite)?;
+    }
+    let peak = peak_rss_mib();
+    if options.json {
+        let report = json!({
+            "losses": losses,
+            "step_ms": median(&times),
+            "step_ms_all": times,
+            "build_ms": build_ms,
+            "peak_rss_mib": peak,
+            "trained": step.trained_elements(),
+        });
+        return crate::out::line(report);
+    }
+    if !arguments.quiet {
+        let peak = peak.map_or(String::new(), |peak| format!(", peak memory {peak:.0} MiB"));
+        let message = format!("built in {build_ms:.0} ms, {:.1} ms a step (median){peak}", median(&times));
+        crate::out::message(message);
+    }
+    Ok(())
+}
+
+/// The median of all but the first, which warms up.
+fn median(times: &[f64]) -> f64 {
+    let mut sorted = times.get(1..).filter(|rest| !rest.is_empty()).unwrap_or(times).to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        count if count % 2 == 1 => sorted[count / 2],
+        count => (sorted[count / 2 - 1] + sorted[count / 2]) / 2.0,
+    }
+}
+
+fn named(values: BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Tensors {
+    let tensor = |(name, (shape, values))| (name, NamedTensor { shape, elements: Elements::F32(values) });
+    values.into_iter().map(tensor).collect()
+}
+
+fn step_options(options: &StepArguments, batches: &Batches) -> Result<StepOptions> {
+    let mut step = StepOptions::new(batches.image[0], [batches.image[2], batches.image[3]]);
+    step.params = options.params.clone();
+    step.batch_norm = options.bn;
+    step.loss = options.loss.clone();
+    step.loss.ignore_index = options.ignore_index;
+    step.loss.class_weights = options.class_weights.clone();
+    step.loss.label_smoothing = options.label_smoothing;
+    step.output = options.output.clone();
+    step.auxiliary = options.aux_output.clone();
+    if let Some(weight) = options.aux_weight {
+        step.loss.auxiliary_weight = weight;
+    }
+    let mut optimizer = Optimizer::new(options.optimizer);
+    if let Some(decay) = options.weight_decay {
+        optimizer.weight_decay = decay;
+    }
+    optimizer.momentum = options.momentum;
+    optimizer.nesterov = options.nesterov;
+    optimizer.clip_norm = options.clip_norm;
+    optimizer.clip_value = options.clip_value;
+    step.optimizer = optimizer;
+    Ok(step)
+}
+
+/// The file's `images` and `labels`.
+struct Batches {
+    steps: usize,
+    /// N, C, H, W.
+    image: [usize; 4],
+    images: Vec<f32>,
+    labels: Elements,
+    mask: Option<Vec<u8>>,
+}
+
+impl Batches {
+    fn read(options: &StepArguments) -> Result<Batches> {
+        let path = &options.batches;
+        let mut file = tensors::read(path)?;
+        let mut take = |name: &str| {
+            file.remove(name)
+                .ok_or_else(|| Error::invalid(format!("expected a tensor called {name:?}")).at_path(path))
+        };
+        let (images, labels) = (take("images")?, take("labels")?);
+        let mask = take("mask").ok();
+        let wrong = |name: &str, what: String| {
+            Err(Error::new(ErrorKind::Mismatch, what).at_tensor(name).at_path(path))
+        };
+        let &[steps, n, c, h, w] = &images.shape[..] else {
+            return wrong("images", format!("expected shape [S, N, C, H, W], got {:?}", images.shape));
+        };
+        let Elements::F32(values) = images.elements else {
+            return wrong("images", "expected elements of type F32".into());
+        };
+        if steps == 0 || values.is_empty() {
+            return wrong("images", format!("shape {:?} has no elements", images.shape));
+        }
+        if labels.shape.len() < 2 || labels.shape[..2] != [steps, n] {
+            let what = format!("expected shape [{steps}, {n}, ...], got {:?}", labels.shape);
+            return wrong("labels", what);
+        }
+        let mask = match mask {
+            None => None,
+            Some(NamedTensor { shape, elements: Elements::U8(mask) }) if shape.first() == Some(&steps) => {
+                Some(mask)
+            }
+            Some(_) => return wrong("mask", format!("expected U8 elements of shape [{steps}, {n}, H, W]")),
+        };
+        Ok(Batches { steps, image: [n, c, h, w], images: values, labels: labels.elements, mask })
+    }
+
+    fn get(&self, index: usize) -> Batch<'_> {
+        fn part<T>(all: &[T], index: usize, steps: usize) -> &[T] {
+            let length = all.len() / steps;
+            &all[index * length..(index + 1) * length]
+        }
+        Batch {
+            images: part(&self.images, index, self.steps),
+            labels: match &self.labels {
+                Elements::U8(labels) => Labels::U8(part(labels, index, self.steps)),
+                Elements::I32(labels) => Labels::I32(part(labels, index, self.steps)),
+                Elements::I64(labels) => Labels::I64(part(labels, index, self.steps)),
+                Elements::F32(labels) => Labels::F32(part(labels, index, self.steps)),
+                // The type is open for types to come; none is read today.
+                _ => Labels::U8(&[]),
+            },
+            mask: self.mask.as_ref().map(|mask| part(mask, index, self.steps)),
+        }
+    }
+}
