@@ -1,13 +1,15 @@
 //! From a model to the graph of a training step.
 
-use crate::autodiff::backward::{gradients, unsupported, without_rule};
+use crate::autodiff::backward::{gradients, on_path, unsupported, without_rule};
+use crate::autodiff::batch_norm::{Running, with_batch_statistics};
+use crate::autodiff::decompose::decompose;
 use crate::autodiff::emit::Emit;
 use crate::autodiff::loss::{self, Targets};
 use crate::autodiff::optimizer::{Rates, rates};
 use crate::autodiff::parameter::{Parameter, Role, parameters};
 use crate::autodiff::{BatchNorm, StepOptions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::onnx::graph::{Constant, Graph, Origin, ValueId, ValueType};
+use crate::onnx::graph::{Constant, Graph, ValueId, ValueMap, ValueType};
 use crate::onnx::{Document, ElementType, Facts, InputShapes, short, specialise};
 
 /// Names of the step's own inputs and outputs; values of the model that are called so are renamed.
@@ -126,8 +128,9 @@ pub(crate) fn prepare(document: &Document, options: &StepOptions) -> Result<Prep
 /// # Errors
 /// As [`prepare`]; `ModelUnsupported` naming every operator without a rule between a trained tensor and the loss.
 pub(crate) fn compile(document: &Document, options: &StepOptions) -> Result<Compiled> {
-    let Prepared { mut graph, parameters, chosen } = prepare(document, options)?;
-    let ends = graph.outputs().to_vec();
+    let Prepared { graph, parameters: own_parameters, chosen } = prepare(document, options)?;
+    let (mut graph, parameters, running) = lowered(graph, own_parameters, &chosen, options)?;
+    let ends: Vec<ValueId> = graph.outputs()[..1 + usize::from(options.auxiliary.is_some())].to_vec();
     let image = *graph.inputs().first().ok_or_else(|| Error::internal("a model without input"))?;
     let targets: Vec<ValueId> = chosen.iter().map(|&index| parameters[index].id).collect();
     if let Some(&node) = unsupported(&graph, &ends, &targets).first() {
@@ -137,6 +140,12 @@ pub(crate) fn compile(document: &Document, options: &StepOptions) -> Result<Comp
     let mut initial = Vec::with_capacity(targets.len());
     for &id in &targets {
         initial.push(graph.parameter_to_input(id)?);
+    }
+    let mut statistics = Vec::with_capacity(running.len());
+    for Running { before, after } in running {
+        let name = graph.name(before).to_owned();
+        let initial = graph.parameter_to_input(before)?;
+        statistics.push(Statistic { name, input: before, initial, updated: after });
     }
     let (labels, scale) = add_inputs(&mut graph, options, ends[0])?;
     let mut total = None;
@@ -179,10 +188,37 @@ pub(crate) fn compile(document: &Document, options: &StepOptions) -> Result<Comp
         logits: ends[0],
         loss,
         trained,
-        statistics: Vec::new(),
+        statistics,
         parameters,
         forward,
     })
+}
+
+/// Takes apart what has no rule of its own between trained tensors and outputs, and puts batch statistics in the place of
+/// running ones where that is asked for. Values get other identities: gives the parameters with their new ones.
+fn lowered(
+    graph: Graph,
+    mut parameters: Vec<Parameter>,
+    chosen: &[usize],
+    options: &StepOptions,
+) -> Result<(Graph, Vec<Parameter>, Vec<Running>)> {
+    let targets: Vec<ValueId> = chosen.iter().map(|&index| parameters[index].id).collect();
+    let path = on_path(&graph, graph.outputs(), &targets);
+    let (mut graph, map) = decompose(&graph, &|index| path.binary_search(&index).is_ok())?;
+    let renew = |parameters: &mut Vec<Parameter>, map: &ValueMap| {
+        parameters.iter_mut().try_for_each(|own| {
+            own.id = map.get(own.id).ok_or_else(|| Error::internal(format!("{:?} is lost", own.name)))?;
+            Ok::<(), Error>(())
+        })
+    };
+    renew(&mut parameters, &map)?;
+    if options.batch_norm != BatchNorm::Train {
+        return Ok((graph, parameters, Vec::new()));
+    }
+    let made = with_batch_statistics(&graph, &|_| true)?;
+    renew(&mut parameters, &made.map)?;
+    graph = made.graph;
+    Ok((graph, parameters, made.running))
 }
 
 fn chosen_outputs<'a>(facts: &'a Facts, options: &'a StepOptions) -> Result<Vec<&'a str>> {
@@ -265,9 +301,4 @@ fn add_inputs(
         .loss_scale
         .then(|| graph.add_input(names::SCALE, ValueType::new(ElementType::Float32, [])));
     Ok((Targets { labels, mask }, scale))
-}
-
-/// Whether a value is a frozen tensor of the file.
-pub(crate) fn is_frozen(graph: &Graph, id: ValueId) -> bool {
-    matches!(graph.value(id).origin(), Origin::Parameter(_))
 }

@@ -2,8 +2,8 @@
 //! Pure graph work on [`crate::onnx`]; one file a family of rules.
 
 pub(crate) mod backward;
-pub(crate) mod compile;
 pub(crate) mod batch_norm;
+pub(crate) mod compile;
 pub(crate) mod decompose;
 pub(crate) mod emit;
 mod kernels;

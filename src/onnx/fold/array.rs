@@ -1,6 +1,7 @@
 //! Small arrays that are computed with while a graph is built.
 
 use crate::error::Result;
+use crate::onnx::ElementType;
 use crate::onnx::graph::{Constant, ValueType};
 
 /// Elements in the widest type of their family.
@@ -22,10 +23,16 @@ pub(in crate::onnx) struct Array {
 }
 
 impl Array {
-    /// `None` for types that are not computed with.
+    /// `None` for types that are not computed with, and for `uint64` beyond `i64`.
     pub(in crate::onnx) fn of(constant: &Constant) -> Option<Array> {
         let elements = match constant.to_ints() {
-            Some(ints) => Elements::Ints(ints),
+            Some(ints) => {
+                let wraps = constant.kind().element == ElementType::Uint64;
+                if wraps && ints.iter().any(|&value| value < 0) {
+                    return None;
+                }
+                Elements::Ints(ints)
+            }
             None => Elements::Floats(constant.to_f64()?),
         };
         Some(Array { shape: constant.kind().shape.clone(), elements })
@@ -46,6 +53,22 @@ impl Array {
         match &self.elements {
             Elements::Ints(ints) => ints.len(),
             Elements::Floats(floats) => floats.len(),
+        }
+    }
+
+    /// The elements, where they are integers.
+    pub(in crate::onnx) fn as_ints(&self) -> Option<&[i64]> {
+        match &self.elements {
+            Elements::Ints(ints) => Some(ints),
+            Elements::Floats(_) => None,
+        }
+    }
+
+    /// The elements as numbers.
+    pub(in crate::onnx) fn to_floats(&self) -> Vec<f64> {
+        match &self.elements {
+            Elements::Ints(ints) => ints.iter().map(|&value| value as f64).collect(),
+            Elements::Floats(floats) => floats.clone(),
         }
     }
 
@@ -74,4 +97,37 @@ pub(in crate::onnx) fn strides(shape: &[usize]) -> Vec<usize> {
         strides[axis - 1] = strides[axis] * shape[axis];
     }
     strides
+}
+
+/// Something for every place of a shape, in row-major order, out of the place's indices.
+pub(in crate::onnx) fn over<T>(shape: &[usize], mut make: impl FnMut(&[usize]) -> T) -> Vec<T> {
+    let count = shape.iter().product();
+    let mut made = Vec::with_capacity(count);
+    let mut at = vec![0; shape.len()];
+    for _ in 0..count {
+        made.push(make(&at));
+        for axis in (0..shape.len()).rev() {
+            at[axis] += 1;
+            if at[axis] < shape[axis] {
+                break;
+            }
+            at[axis] = 0;
+        }
+    }
+    made
+}
+
+/// Position of the element at `at` in an array of `strides`.
+pub(in crate::onnx) fn position(strides: &[usize], at: &[usize]) -> usize {
+    strides.iter().zip(at).map(|(stride, at)| stride * at).sum()
+}
+
+/// For every place of `shape`, the position of the element of an array of shape `own` that broadcasting puts there.
+pub(in crate::onnx) fn broadcast_places(own: &[usize], shape: &[usize]) -> Vec<usize> {
+    let lead = shape.len() - own.len();
+    let mut steps = vec![0; shape.len()];
+    for (axis, stride) in strides(own).into_iter().enumerate() {
+        steps[lead + axis] = if own[axis] == 1 { 0 } else { stride };
+    }
+    over(shape, |at| position(&steps, at))
 }
