@@ -17,7 +17,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-OPSET = 22
+OPSET = 23
 # Operators whose float64 kernels, or whose reference, compute in float32 on the way.
 SINGLE = {"Erf", "Gelu", "HardSwish", "LayerNormalization", "GroupNormalization", "Resize"}
 rng = np.random.default_rng(3)
@@ -412,8 +412,25 @@ def resizes():
     case("Resize", f(1, 2, 5), None, None, i((1, 2, 8)), mode="linear")
 
 
+def attentions():
+    for attributes in [{}, dict(is_causal=1), dict(scale=0.6), dict(softcap=1.5)]:
+        case("Attention", f(2, 2, 3, 4), f(2, 2, 5, 4), f(2, 2, 5, 3), oracle="ort32", **attributes)
+    case("Attention", f(1, 4, 3, 2), f(1, 2, 3, 2), f(1, 2, 3, 2), f(3, 3), oracle="ort32")
+    allowed = np.array([[True, False, True], [False, True, True]])
+    case("Attention", f(1, 2, 2, 2), f(1, 2, 3, 2), f(1, 2, 3, 2), allowed, oracle="ort32")
+    case("Attention", f(2, 3, 8), f(2, 4, 4), f(2, 4, 6), oracle="ort32", q_num_heads=4, kv_num_heads=2)
+    for interleaved in [0, 1]:
+        case("RotaryEmbedding", f(2, 2, 3, 4), f(2, 3, 2), f(2, 3, 2), oracle="ort32", interleaved=interleaved)
+        case("RotaryEmbedding", f(2, 2, 3, 4), f(5, 1), f(5, 1), i([[0, 4, 1], [2, 2, 3]]), oracle="ort32",
+             interleaved=interleaved, rotary_embedding_dim=2)
+    case("RotaryEmbedding", f(2, 3, 8), f(2, 3, 2), f(2, 3, 2), oracle="ort32", num_heads=2)
+    case("RMSNormalization", f(2, 3, 4), f(4))
+    case("RMSNormalization", f(2, 3, 4), f(3, 4), axis=1, epsilon=0.01)
+
+
 def main():
-    for family in [elementwise, matrices, convolutions, pools, reductions, normalisations, layout, indexing, resizes]:
+    for family in [elementwise, matrices, convolutions, pools, reductions, normalisations, layout, indexing, resizes,
+                   attentions]:
         family()
     graph = helper.make_graph(nodes, "operators", [], [], initializer=tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10,

@@ -2,6 +2,7 @@
 
 mod activations;
 mod arithmetic;
+mod composites;
 mod indexing;
 mod layout;
 mod pools;
@@ -43,6 +44,7 @@ pub(super) fn all() -> Vec<&'static Generator> {
         layout::ALL,
         indexing::ALL,
         statistics::ALL,
+        composites::ALL,
     ];
     families.into_iter().flatten().collect()
 }
