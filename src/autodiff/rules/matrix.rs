@@ -99,10 +99,9 @@ fn weigh(resize: &Resize, own: &ResizeAxis, matrix: &mut Matrix, output: usize, 
     };
     let reach = radius / stretch;
     let (first, last) = if resize.antialias && scale < 1.0 {
-        // ONNX Runtime's window, after Pillow: from the floor of the left end plus a half to that of the right.
-        let left = (place + 0.5 - reach + 0.5).floor() as i64;
-        let right = (place + 0.5 + reach + 0.5).floor() as i64 - 1;
-        (left.max(0), right.min(own.input as i64 - 1))
+        // All elements that the stretched kernel reaches. Unlike Pillow, ONNX Runtime lets those outside take part, as
+        // the border's element, unless they are excluded.
+        ((place - reach).floor() as i64, (place + reach).ceil() as i64)
     } else {
         let floor = place.floor() as i64;
         match resize.interpolation {

@@ -4,9 +4,7 @@ use super::array::Array;
 use super::case::Case;
 use super::choices::Choices;
 use super::difference::{check, differentiated};
-use super::interpreter::Interpreter;
 use crate::autodiff::kernels::Kernels;
-use crate::onnx::graph::ValueId;
 use crate::onnx::proto::AttributeProto;
 
 fn choices() -> Choices {
@@ -31,7 +29,7 @@ fn agrees(
     let made = case.add(op, &inputs, attributes, outputs).unwrap();
     case.ends = seeded.iter().map(|&output| made[output]).collect();
     check(&case, &mut choices, Kernels::NONE).unwrap();
-    differentiated(&case, &mut choices, Kernels::NONE).unwrap().0
+    differentiated(&case, &mut choices, Kernels::NONE).unwrap().case
 }
 
 fn ints(values: &[i64]) -> Option<Array> {
@@ -57,12 +55,11 @@ fn gradient(
         inputs.push(values.as_ref().map(|values| case.constant(values)));
     }
     let case = case.op(op, &inputs, attributes).unwrap();
-    let (full, mut seeds, gradients) = differentiated(&case, &mut choices(), Kernels::NONE).unwrap();
-    for (_, seed) in &mut seeds {
+    let mut made = differentiated(&case, &mut choices(), Kernels::NONE).unwrap();
+    for (_, seed) in &mut made.seeds {
         seed.f_mut().fill(1.0);
     }
-    let given: Vec<(ValueId, Array)> = full.given.iter().chain(&seeds).cloned().collect();
-    Interpreter::new(&full.graph, &[gradients[0].unwrap()]).run(&given)[0].f().to_vec()
+    made.computed()[0].f().to_vec()
 }
 
 fn close(got: &[f64], expected: &[f64]) {
@@ -176,7 +173,7 @@ fn scatters_that_multiply_are_refused() {
         let updates = case.x(Array::floats(&[1], vec![2.0]));
         let attributes = [AttributeProto::string("reduction", reduction)];
         let case = case.op("ScatterElements", &[Some(x), Some(indices), Some(updates)], &attributes).unwrap();
-        let error = differentiated(&case, &mut choices(), Kernels::NONE).unwrap_err();
+        let error = differentiated(&case, &mut choices(), Kernels::NONE).err().unwrap();
         assert!(error.contains("has no gradient rule"), "{error}");
     }
 }

@@ -69,12 +69,11 @@ fn the_interpreter_agrees_with_the_golden() {
             let allowed = if double { 1e-12 } else { 1e-5 };
             if array.shape != expected.shape {
                 failures.push(format!("{name}: shape {:?}, expected {:?}", array.shape, expected.shape));
-            } else if error(array, &expected).is_nan() || error(array, &expected) > allowed {
-                let error = error(array, &expected);
-                failures.push(format!(
-                    "{name}: error {error:.1e}; {:?}\n{array:?}\n{expected:?}",
-                    proto.attribute
-                ));
+                continue;
+            }
+            let error = error(array, &expected);
+            if error.is_nan() || error > allowed {
+                failures.push(format!("{name}: error {error:.1e}"));
             }
         }
     }
@@ -91,7 +90,8 @@ fn inferred_shapes_agree_with_the_golden() {
     let tensors: HashMap<&str, &TensorProto> =
         proto.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
     let mut failures = Vec::new();
-    for case in &proto.node {
+    // The size of what NonZero gives depends on data.
+    for case in proto.node.iter().filter(|case| case.op_type != "NonZero") {
         let mut graph = Graph::new(model.opset("").unwrap());
         let mut node = node_of(case);
         for name in &case.input {

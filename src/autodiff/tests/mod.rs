@@ -8,8 +8,11 @@
 mod array;
 mod case;
 mod choices;
+mod compositions;
+mod coverage;
 mod difference;
 mod edges;
 mod generators;
 mod golden;
 mod interpreter;
+mod kinks;

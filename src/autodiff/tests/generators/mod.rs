@@ -2,6 +2,12 @@
 
 mod activations;
 mod arithmetic;
+mod composites;
+mod indexing;
+mod layout;
+mod pools;
+mod products;
+mod statistics;
 
 use super::case::Case;
 use super::choices::{Choices, for_cases};
@@ -30,7 +36,17 @@ impl Generator {
 }
 
 pub(super) fn all() -> Vec<&'static Generator> {
-    [arithmetic::ALL, activations::ALL].into_iter().flatten().collect()
+    let families = [
+        arithmetic::ALL,
+        activations::ALL,
+        products::ALL,
+        pools::ALL,
+        layout::ALL,
+        indexing::ALL,
+        statistics::ALL,
+        composites::ALL,
+    ];
+    families.into_iter().flatten().collect()
 }
 
 /// Checks all generators of a family; all failures are reported, not the first alone.

@@ -2,6 +2,7 @@
 //! evaluation of constants in `crate::onnx` and nothing with the rules. What an operator gives is checked against
 //! goldens of ONNX Runtime and of the reference implementation (`super::golden`).
 
+mod attention;
 mod convolution;
 mod elementwise;
 mod indexing;
@@ -77,6 +78,7 @@ fn operator(domain: &str, op_type: &str) -> Option<Operator> {
         .or_else(|| padding::operator(op_type))
         .or_else(|| layout::operator(op_type))
         .or_else(|| indexing::operator(op_type))
+        .or_else(|| attention::operator(op_type))
 }
 
 /// Whether an operator can be evaluated.

@@ -7,7 +7,7 @@ pub(super) fn operator(op_type: &str) -> Option<Operator> {
     Some(match op_type {
         "BatchNormalization" => batch,
         "LayerNormalization" => layer,
-        "RMSNormalization" => rms,
+        "RMSNormalization" | "SimplifiedLayerNormalization" => rms,
         "InstanceNormalization" => instance,
         "GroupNormalization" => group,
         "LpNormalization" => lp,

@@ -92,27 +92,28 @@ fn along(x: &Array, at: usize, axis: &Axis, node: &Node) -> Array {
 }
 
 impl Axis {
-    /// The coordinate in the old map of element `new` of the new one.
+    /// The coordinate in the old map of element `new` of the new one. In single precision, as ONNX Runtime computes it:
+    /// where a coordinate is a whole number or a half but for rounding, the rounding decides.
     fn coordinate(&self, node: &Node, new: usize) -> f64 {
-        let (x, old, size) = (new as f64, self.old as f64, self.new as f64);
-        match node.text_or("coordinate_transformation_mode", "half_pixel") {
-            "asymmetric" => x / self.scale,
+        let (x, old, size, scale) = (new as f32, self.old as f32, self.new as f32, self.scale as f32);
+        let (begin, end) = (self.roi.0 as f32, self.roi.1 as f32);
+        f64::from(match node.text_or("coordinate_transformation_mode", "half_pixel") {
+            "asymmetric" => x / scale,
             "align_corners" if self.new == 1 => 0.0,
             "align_corners" => x * (old - 1.0) / (size - 1.0),
             "pytorch_half_pixel" if self.new <= 1 => 0.0,
             "half_pixel_symmetric" => {
                 // The new size is cut to a whole number; the map stays centred nevertheless.
-                let adjustment = size / (self.scale * old);
+                let adjustment = size / (scale * old);
                 let offset = old / 2.0 * (1.0 - adjustment);
-                offset + (x + 0.5) / self.scale - 0.5
+                offset + (x + 0.5) / scale - 0.5
             }
             "tf_crop_and_resize" if self.new > 1 => {
-                let (begin, end) = self.roi;
                 begin * (old - 1.0) + x * (end - begin) * (old - 1.0) / (size - 1.0)
             }
-            "tf_crop_and_resize" => 0.5 * (self.roi.0 + self.roi.1) * (old - 1.0),
-            _ => (x + 0.5) / self.scale - 0.5,
-        }
+            "tf_crop_and_resize" => 0.5 * (begin + end) * (old - 1.0),
+            _ => (x + 0.5) / scale - 0.5,
+        })
     }
 
     /// Old elements and their weights; an element may occur more than once.
@@ -132,7 +133,7 @@ impl Axis {
             .map(|at| (at, filter((at as f64 - x) * narrow)))
             .filter(|(_, w)| *w != 0.0)
             .collect();
-        if node.int_or("exclude_outside", 0) == 1 || narrow < 1.0 {
+        if node.int_or("exclude_outside", 0) == 1 {
             all.retain(|(at, _)| (0..self.old as i64).contains(at));
         }
         let total: f64 = all.iter().map(|(_, weight)| weight).sum();
@@ -141,8 +142,6 @@ impl Axis {
     }
 
     fn nearest(&self, node: &Node, x: f64) -> usize {
-        // Coordinates of exact halves must not depend on the last bit.
-        let x = (x * 1e9).round() / 1e9;
         let at = match node.text_or("nearest_mode", "round_prefer_floor") {
             "floor" => x.floor(),
             "ceil" => x.ceil(),
