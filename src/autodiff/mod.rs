@@ -1,7 +1,7 @@
 //! The training compiler: from an inference graph to loss, gradients and optimizer update in standard ONNX operators.
 //! Pure graph work on [`crate::onnx`]; one file a family of rules.
 
-#![cfg_attr(not(test), allow(dead_code, reason = "the update as a graph waits for the providers it is for"))]
+#![allow(dead_code, reason = "the update as a graph waits for the providers it is for")]
 
 pub(crate) mod backward;
 pub(crate) mod batch_norm;

@@ -8,7 +8,7 @@ use glebe::finetune::{Batch, Labels, RunOptions, TrainStep};
 use glebe::metrics::peak_rss_mib;
 use glebe::model::{Model, ModelOptions};
 use glebe::runtime::{Runtime, RuntimeOptions};
-use glebe::weights::tensors::{self, Elements, NamedTensor, Tensors};
+use glebe::weights::tensors::{self, Elements, NamedTensor};
 use glebe::{Error, ErrorKind, Result};
 use serde_json::json;
 
@@ -58,10 +58,10 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
         }
     }
     if let (Some(path), Some(gradients)) = (&options.gradients, first_gradients) {
-        tensors::write(path, &named(gradients), &BTreeMap::new(), options.overwrite)?;
+        tensors::write(path, &gradients, &BTreeMap::new(), options.overwrite)?;
     }
     if let Some(path) = &options.weights {
-        tensors::write(path, &named(step.weights()?), &BTreeMap::new(), options.overwrite)?;
+        tensors::write(path, &step.weights()?, &BTreeMap::new(), options.overwrite)?;
     }
     if let Some(path) = &options.export {
         step.export_to(path, options.overwrite)?;
@@ -95,11 +95,6 @@ fn median(times: &[f64]) -> f64 {
         count if count % 2 == 1 => sorted[count / 2],
         count => (sorted[count / 2 - 1] + sorted[count / 2]) / 2.0,
     }
-}
-
-fn named(values: BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Tensors {
-    let tensor = |(name, (shape, values))| (name, NamedTensor { shape, elements: Elements::F32(values) });
-    values.into_iter().map(tensor).collect()
 }
 
 fn step_options(options: &StepArguments, batches: &Batches) -> Result<StepOptions> {

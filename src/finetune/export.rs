@@ -9,6 +9,7 @@ use crate::onnx::graph::{Constant, ValueType};
 use crate::onnx::proto::{StringStringEntryProto, TensorProto};
 use crate::onnx::wire::GRAPH_INITIALIZER;
 use crate::onnx::{Document, ElementType};
+use crate::weights::tensors::{Elements, NamedTensor, Tensors};
 
 /// Key of the note in the file's metadata.
 pub const NOTE_KEY: &str = "glebe.finetuned";
@@ -22,16 +23,14 @@ const MODEL_METADATA: u32 = 14;
 /// # Errors
 /// `Internal` for a name that the file does not have; `ModelUnsupported` for an initializer of another type than
 /// floating point.
-pub(super) fn export(
-    document: &Document,
-    weights: &BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-    note: &str,
-) -> Result<Vec<u8>> {
+pub(super) fn export(document: &Document, weights: &Tensors, note: &str) -> Result<Vec<u8>> {
     let positions: Vec<usize> = document.outline().positions(GRAPH_INITIALIZER).collect();
     let mut edits: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     let mut left: Vec<&String> = weights.keys().collect();
     for (tensor, position) in document.graph().initializer.iter().zip(positions) {
-        let Some((shape, values)) = weights.get(&tensor.name) else { continue };
+        let Some(NamedTensor { shape, elements: Elements::F32(values) }) = weights.get(&tensor.name) else {
+            continue;
+        };
         left.retain(|name| **name != tensor.name);
         edits.insert(position, replaced(tensor, shape, values)?.encode_to_vec());
     }

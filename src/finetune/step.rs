@@ -1,6 +1,5 @@
 //! The training step.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use crate::autodiff::compile::compile;
@@ -12,6 +11,7 @@ use crate::finetune::export;
 use crate::finetune::host::Host;
 use crate::model::Model;
 use crate::runtime::{CancelToken, ProviderKind, SessionOptions};
+use crate::weights::tensors::{NamedTensor, Tensors};
 
 /// How a step is run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -195,11 +195,11 @@ impl TrainStep {
     ///
     /// # Errors
     /// The runtime's.
-    pub fn gradients(&self) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+    pub fn gradients(&self) -> Result<Tensors> {
         let of = |own: &crate::finetune::host::Weight| {
             let mut values = own.gradient.to_vec::<f32>()?;
             values.iter_mut().for_each(|value| *value /= self.scale);
-            Ok((own.name.clone(), (own.gradient.shape().to_vec(), values)))
+            Ok((own.name.clone(), NamedTensor::f32(own.gradient.shape(), values)))
         };
         self.engine.weights.iter().map(of).collect()
     }
@@ -208,13 +208,13 @@ impl TrainStep {
     ///
     /// # Errors
     /// The runtime's.
-    pub fn weights(&self) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
-        let mut all = BTreeMap::new();
+    pub fn weights(&self) -> Result<Tensors> {
+        let mut all = Tensors::new();
         for own in &self.engine.weights {
-            all.insert(own.name.clone(), (own.weight.shape().to_vec(), own.weight.to_vec::<f32>()?));
+            all.insert(own.name.clone(), NamedTensor::f32(own.weight.shape(), own.weight.to_vec()?));
         }
         for own in &self.engine.statistics {
-            all.insert(own.name.clone(), (own.current.shape().to_vec(), own.current.to_vec::<f32>()?));
+            all.insert(own.name.clone(), NamedTensor::f32(own.current.shape(), own.current.to_vec()?));
         }
         Ok(all)
     }

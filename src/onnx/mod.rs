@@ -59,7 +59,6 @@ pub use dim::Dim;
 pub use document::Document;
 pub use element::ElementType;
 pub use facts::{Facts, Port};
-pub(crate) use infer::{broadcast, knows};
 pub use limits::Limits;
 pub use order::{order, uses};
 pub(crate) use resolved::axis_of;

@@ -67,6 +67,13 @@ pub struct NamedTensor {
     pub elements: Elements,
 }
 
+impl NamedTensor {
+    /// A tensor of `f32` elements.
+    pub fn f32(shape: &[usize], values: Vec<f32>) -> NamedTensor {
+        NamedTensor { shape: shape.to_vec(), elements: Elements::F32(values) }
+    }
+}
+
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, NamedTensor>;
 

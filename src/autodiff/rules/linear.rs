@@ -21,9 +21,9 @@ fn matmul(vjp: &mut Vjp<'_>) -> Gradients {
     let (g, a, b) = (vjp.g(0)?, vjp.x(0)?, vjp.x(1)?);
     let (a_shape, b_shape) = (vjp.shape(a), vjp.shape(b));
     // Vectors as matrices, in all three.
-    let as_matrix = |shape: &[usize], row: bool| match shape {
-        &[length] if row => vec![1, length],
-        &[length] => vec![length, 1],
+    let as_matrix = |shape: &[usize], row: bool| match *shape {
+        [length] if row => vec![1, length],
+        [length] => vec![length, 1],
         _ => shape.to_vec(),
     };
     let (a_full, b_full) = (as_matrix(&a_shape, true), as_matrix(&b_shape, false));

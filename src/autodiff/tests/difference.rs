@@ -178,11 +178,17 @@ fn the_comparison_can_fail() {
         let case = case.op("Tanh", &[Some(x)], &[]).unwrap();
         let made = differentiated(&case, &mut choices, Kernels::NONE).unwrap();
         let right = made.computed().remove(0);
-        assert_eq!(compare(&case, &made.seeds, &[right.clone()], &mut choices), Ok(()));
+        assert_eq!(compare(&case, &made.seeds, std::slice::from_ref(&right), &mut choices), Ok(()));
         let mut turned = right.clone();
         turned.f_mut().reverse();
         let count = right.len();
-        for wrong in [right.map(|g| g * 1.00001), right.map(|g| -g), turned, right.map(|_| 0.0), right.map(|_| f64::NAN)] {
+        for wrong in [
+            right.map(|g| g * 1.00001),
+            right.map(|g| -g),
+            turned,
+            right.map(|_| 0.0),
+            right.map(|_| f64::NAN),
+        ] {
             assert!(compare(&case, &made.seeds, &[wrong], &mut choices).is_err(), "{count}");
         }
     }

@@ -87,7 +87,10 @@ fn extremes_of_several() {
 
 #[test]
 fn extremes_along_axes() {
-    close(&gradients("ReduceMax", &[&[1.0, 2.0, 2.0, 2.0, 0.0]], &[]), &[&[0.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 0.0]]);
+    close(
+        &gradients("ReduceMax", &[&[1.0, 2.0, 2.0, 2.0, 0.0]], &[]),
+        &[&[0.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 0.0]],
+    );
     close(&gradients("ReduceMin", &[&[1.0, 0.0, 0.0]], &[]), &[&[0.0, 0.5, 0.5]]);
     close(&gradients("ReduceL2", &[&[0.0, 0.0]], &[]), &[&[0.0, 0.0]]);
     close(&gradients("ReduceL1", &[&[0.0, 1.0, -1.0]], &[]), &[&[0.0, 1.0, -1.0]]);

@@ -20,7 +20,6 @@ pub use node::Node;
 pub use value::{Origin, Value, ValueId, ValueType};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::onnx::ElementType;
 use crate::onnx::proto::AttributeProto;
 use crate::onnx::{fold, infer};
 
@@ -299,7 +298,7 @@ impl Graph {
             .map(|(output, (name, kind))| {
                 name.map(|name| {
                     let like = if name.is_empty() { node.op_type.as_str() } else { name };
-                    self.push(&like.to_owned(), kind, Origin::Node { node: index, output })
+                    self.push(like, kind, Origin::Node { node: index, output })
                 })
             })
             .collect();
@@ -486,9 +485,4 @@ impl Rebuild<'_> {
             node.outputs.iter().map(|output| output.map(|id| self.old.name(id))).collect();
         self.new.add(Node { inputs, outputs: Vec::new(), ..node.clone() }, &names)
     }
-}
-
-/// A scalar of the types that index tensors.
-pub(crate) fn is_index(element: ElementType) -> bool {
-    matches!(element, ElementType::Int64 | ElementType::Int32)
 }

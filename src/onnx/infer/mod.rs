@@ -46,11 +46,6 @@ pub(super) fn infer(graph: &Graph, node: &Node, outputs: usize) -> Result<Vec<Va
     rule(&Call { graph, node, outputs })
 }
 
-/// Whether the types of an operator's outputs can be inferred.
-pub(crate) fn knows(domain: &str, op_type: &str) -> bool {
-    rule(if is_default_domain(domain) { "" } else { domain }, op_type).is_some()
-}
-
 fn rule(domain: &str, op_type: &str) -> Option<Rule> {
     match domain {
         "" => FAMILIES.iter().find_map(|family| family(op_type)),

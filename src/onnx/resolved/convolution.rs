@@ -44,11 +44,6 @@ impl Convolution {
     pub(crate) fn output(&self) -> Vec<usize> {
         [&[self.batch, self.filters], &self.windows.outputs[..]].concat()
     }
-
-    /// Whether every channel has filters of its own.
-    pub(crate) fn is_depthwise(&self) -> bool {
-        self.group == self.channels && self.group > 1
-    }
 }
 
 /// A ConvTranspose node: `X [N, C, D...]`, `W [C, M / group, K...]`, `Y [N, M, D'...]`.

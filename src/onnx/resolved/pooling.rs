@@ -37,6 +37,7 @@ impl Pooling {
         })
     }
 
+    #[cfg(test)]
     /// Of an AveragePool, for every window along an axis: what the sum is divided by. Along several axes the product of
     /// these. Padding counts only as far as it reaches, what ceil mode adds beyond it never does.
     pub(crate) fn divisors(&self, axis: usize) -> Vec<usize> {

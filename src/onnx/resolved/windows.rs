@@ -157,6 +157,7 @@ impl Windows {
     }
 
     /// For every window along an axis: how many of its elements lie on the input or its padding.
+    #[cfg(test)]
     pub(crate) fn inside_padded(&self, axis: usize) -> Vec<usize> {
         self.between(axis, 0, self.begin[axis] + self.inputs[axis] + self.end[axis])
     }
@@ -169,13 +170,6 @@ impl Windows {
             (0..self.kernel[axis]).filter(|&tap| (low..high).contains(&place(window, tap))).count()
         };
         (0..self.outputs[axis]).map(count).collect()
-    }
-
-    /// Whether all strides and dilations are 1 and there is no padding: for a kernel of 1 the operator is a product
-    /// of matrices.
-    pub(crate) fn is_dense(&self) -> bool {
-        let ones = self.strides.iter().chain(&self.dilations).all(|&step| step == 1);
-        ones && self.begin.iter().chain(&self.end).all(|&pad| pad == 0)
     }
 }
 

@@ -43,23 +43,24 @@ fn attention(call: &Call<'_>) -> Vec<Array> {
             let group = h / (count / shared);
             for i in 0..queries {
                 let mut scores = vec![f64::NEG_INFINITY; keys];
-                for j in 0..keys {
+                for (j, own) in scores.iter_mut().enumerate() {
                     if node.int_or("is_causal", 0) == 1 && j > i {
                         continue;
                     }
-                    let product: f64 =
-                        (0..size).map(|d| q.at(&[b, h, i, d]) * k.at(&[b, group, j, d])).sum();
+                    let product: f64 = (0..size).map(|d| q.at(&[b, h, i, d]) * k.at(&[b, group, j, d])).sum();
                     let mut score = scale * product;
                     if cap > 0.0 {
                         score = cap * (score / cap).tanh();
                     }
                     let place = [b, h, i, j];
                     match mask.as_ref().map(|mask| &mask.data) {
-                        Some(Data::Bools(allowed)) if !allowed[mask.as_ref().unwrap().place(&place)] => continue,
+                        Some(Data::Bools(allowed)) if !allowed[mask.as_ref().unwrap().place(&place)] => {
+                            continue;
+                        }
                         Some(Data::Floats(_)) => score += mask.as_ref().unwrap().at(&place),
                         _ => {}
                     }
-                    scores[j] = score;
+                    *own = score;
                 }
                 let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 if most == f64::NEG_INFINITY {

@@ -23,21 +23,21 @@ fn cross_entropy(call: &Call<'_>) -> Vec<Array> {
     let inner: usize = logits.shape[2..].iter().product();
     let (mut loss, mut weight) = (0.0, 0.0);
     let mut gradient = vec![0.0; logits.len()];
-    for pixel in 0..labels.len() {
+    for (pixel, &counts) in mask.iter().enumerate() {
         let (n, at) = (pixel / inner, pixel % inner);
         let place = |c: usize| (n * classes + c) * inner + at;
         let own: Vec<f64> = (0..classes).map(|c| logits.f()[place(c)]).collect();
         let total = log_sum_exp(&own);
-        if mask[pixel] == 0.0 {
+        if counts == 0.0 {
             continue;
         }
         let label = labels.i()[pixel] as usize;
-        weight += mask[pixel] * weights[label];
+        weight += counts * weights[label];
         // The loss is Σ share[c] (-log p[c]); its gradient is p Σ share - share.
         let share: Vec<f64> = (0..classes)
             .map(|c| {
                 let spread = smoothing / classes as f64 * weights[c];
-                mask[pixel] * (spread + if c == label { (1.0 - smoothing) * weights[c] } else { 0.0 })
+                counts * (spread + if c == label { (1.0 - smoothing) * weights[c] } else { 0.0 })
             })
             .collect();
         let all: f64 = share.iter().sum();
