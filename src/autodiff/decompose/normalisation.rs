@@ -31,7 +31,7 @@ fn mean_variance(op: &mut Composite<'_>) -> Result<Option<ValueId>> {
     Ok(Some(op.over(centred, deviation)?))
 }
 
-/// `x / ‖x‖` along an axis, in the norm of order 1 or 2; 0 where the norm is 0.
+/// `x / ‖x‖` along an axis, in the norm of order 1 or 2; 0 where the norm is 0, and so is its gradient.
 fn lp(op: &mut Composite<'_>) -> Result<Option<ValueId>> {
     let x = op.x(0)?;
     let axis = op.axis("axis", -1, op.shape(x).len())?;
@@ -42,12 +42,13 @@ fn lp(op: &mut Composite<'_>) -> Result<Option<ValueId>> {
         _ => return Err(op.node.invalid(format!("a norm of order {order}"))),
     };
     let sum = op.sum(terms, &[axis])?;
-    // There the elements are 0 too, so any divisor does.
+    // There any divisor does.
     let (zero, one) = (op.number_like(sum, 0.0)?, op.number_like(sum, 1.0)?);
     let nothing = op.binary("Equal", sum, zero)?;
     let safe = op.choose(nothing, one, sum)?;
     let norm = if order == 2 { op.unary("Sqrt", safe)? } else { safe };
-    Ok(Some(op.over(x, norm)?))
+    let unit = op.over(x, norm)?;
+    Ok(Some(op.choose(nothing, zero, unit)?))
 }
 
 /// `x / (bias + alpha / size s)^beta`, with s the sum of the squares of `size` neighbouring channels: `(size - 1) / 2`

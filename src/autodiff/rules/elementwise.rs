@@ -117,8 +117,11 @@ fn pow(vjp: &mut Vjp<'_>) -> Gradients {
     let (g, a, b) = (vjp.g(0)?, vjp.x(0)?, vjp.x(1)?);
     let da = if vjp.wants(0) {
         let derivative = match vjp.graph.known(b).and_then(|constant| constant.to_f64()).as_deref() {
-            // The common exponents without a power.
+            // The common exponents without a power; of 0 the power would be an infinity times 0 where a is 0.
             Some(&[exponent]) if !vjp.wants(1) && exponent == 2.0 => vjp.scaled(a, 2.0)?,
+            Some(&[exponent]) if !vjp.wants(1) && (exponent == 0.0 || exponent == 1.0) => {
+                vjp.number_like(a, exponent)?
+            }
             Some(&[exponent]) if !vjp.wants(1) => {
                 let lower = vjp.number_like(a, exponent - 1.0)?;
                 let power = vjp.binary("Pow", a, lower)?;
@@ -128,7 +131,10 @@ fn pow(vjp: &mut Vjp<'_>) -> Gradients {
                 let exponent = vjp.cast_like(b, a)?;
                 let lower = vjp.shifted(exponent, -1.0)?;
                 let power = vjp.binary("Pow", a, lower)?;
-                vjp.times(exponent, power)?
+                let slope = vjp.times(exponent, power)?;
+                let zero = vjp.number_like(a, 0.0)?;
+                let constant = vjp.binary("Equal", exponent, zero)?;
+                vjp.choose(constant, zero, slope)?
             }
         };
         Some(vjp.product_to(0, g, derivative)?)
