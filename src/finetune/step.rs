@@ -64,7 +64,7 @@ pub struct Applied {
 ///     let output = step.step(&batch, 1e-4)?;
 ///     println!("{}", output.loss);
 /// }
-/// std::fs::write("finetuned.onnx", step.export()?)?;
+/// step.export_to("finetuned.onnx", false)?;
 /// # Ok(())
 /// # }
 /// ```
