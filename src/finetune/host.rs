@@ -1,6 +1,7 @@
 //! The step on the CPU provider: the graph gives loss and gradients, the update is one pass over host memory.
 
 use crate::autodiff::compile::{Compiled, names};
+use crate::autodiff::lowering::lowered;
 use crate::autodiff::optimizer::Rates;
 use crate::autodiff::{Optimizer, StepOptions};
 use crate::error::{Error, Result};
@@ -67,7 +68,7 @@ impl Host {
         }
         outputs.extend(statistics.iter().map(|own| own.updated));
         graph.set_outputs(outputs);
-        let bytes = graph.to_bytes("train")?;
+        let bytes = lowered(&graph, options.kernels)?.to_bytes("train")?;
         let session = BoundSession::new(runtime, &bytes, session)?;
         drop(bytes);
         let mut binding = session.binding()?;
