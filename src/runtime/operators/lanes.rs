@@ -55,6 +55,8 @@ pub(super) trait Lanes: Copy {
     unsafe fn store(self, to: *mut f32);
     /// Writes the first `count < N` numbers. Nothing behind them is written.
     unsafe fn store_first(self, to: *mut f32, count: usize);
+    /// `self + other`.
+    unsafe fn plus(self, other: Self) -> Self;
     /// `self + a · b`.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// `self` where it lies between `low` and `high`, else that of them which is nearer; NaN stays.
@@ -104,6 +106,11 @@ pub(super) mod x86 {
         unsafe fn store_first(self, to: *mut f32, count: usize) {
             // SAFETY: see above; masked lanes are not written.
             unsafe { _mm512_mask_storeu_ps(to, ((1u32 << count) - 1) as __mmask16, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn plus(self, other: Self) -> Self {
+            // SAFETY: see above.
+            Avx512(unsafe { _mm512_add_ps(self.0, other.0) })
         }
         #[inline(always)]
         unsafe fn add_product(self, a: Self, b: Self) -> Self {
@@ -183,6 +190,11 @@ pub(super) mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn plus(self, other: Self) -> Self {
+            // SAFETY: see above.
+            Avx2(unsafe { _mm256_add_ps(self.0, other.0) })
+        }
+        #[inline(always)]
         unsafe fn add_product(self, a: Self, b: Self) -> Self {
             // SAFETY: see above.
             Avx2(unsafe { _mm256_fmadd_ps(a.0, b.0, self.0) })
@@ -237,6 +249,10 @@ impl Lanes for [f32; 8] {
             // SAFETY: the trait's promise: the first `count` can be written.
             unsafe { *to.add(lane) = value };
         }
+    }
+    #[inline(always)]
+    unsafe fn plus(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] + other[lane])
     }
     #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {

@@ -27,7 +27,7 @@ pub(super) struct Run {
 }
 
 /// A tile's operands:
-/// `out[f · out_pitch + to + p] = clamp(start + Σ weights[(c · taps + t) · pitch + f] · source[c · channel_pitch + taps[t] + from + p])`.
+/// `out[f · out_pitch + to + p] = clamp(before + Σ weights[(c · taps + t) · pitch + f] · source[c · channel_pitch + taps[t] + from + p])`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tile<'a> {
     pub(super) weights: *const f32,
@@ -42,7 +42,7 @@ pub(super) struct Tile<'a> {
     pub(super) runs: &'a [Run],
     pub(super) out: *mut f32,
     pub(super) out_pitch: usize,
-    /// What the sums start with: what `out` holds, or a number a filter, or zero.
+    /// What is added to the sums: what `out` holds, or a number a filter, or nothing.
     pub(super) add: bool,
     pub(super) bias: Option<*const f32>,
     /// What the sums are cut to.
@@ -97,25 +97,8 @@ unsafe fn outer<L: Lanes, const A: usize, const B: usize>(tile: &Tile<'_>) {
     let Ok(runs): Result<&[Run; B], _> = tile.runs.try_into() else { return };
     // SAFETY: the caller's promises.
     unsafe {
-        let at = |i: usize, j: usize| tile.out.add(i * tile.out_pitch + runs[j].to);
         // Made by value and indexed everywhere, so that all of it stays in registers.
         let mut sums = [[L::zero(); B]; A];
-        if tile.add {
-            for i in 0..A {
-                for j in 0..B {
-                    sums[i][j] = match runs[j].count {
-                        count if count < L::N => L::load_first(at(i, j), count),
-                        _ => L::load(at(i, j)),
-                    };
-                }
-            }
-        } else if let Some(bias) = tile.bias {
-            for i in 0..A {
-                for j in 0..B {
-                    sums[i][j] = L::splat(*bias.add(i));
-                }
-            }
-        }
         let mut weights = tile.weights;
         for c in 0..tile.channels {
             let channel = tile.source.add(c * tile.channel_pitch);
@@ -131,20 +114,44 @@ unsafe fn outer<L: Lanes, const A: usize, const B: usize>(tile: &Tile<'_>) {
                 weights = weights.add(tile.weight_pitch);
             }
         }
-        if let Some([low, high]) = tile.limits {
-            let (low, high) = (L::splat(low), L::splat(high));
-            for i in 0..A {
-                for j in 0..B {
-                    sums[i][j] = sums[i][j].clamp(low, high);
-                }
-            }
-        }
+        // One by one, into memory of its own: the sums themselves must not have an address.
+        let mut made = [[0f32; 16 * VECTORS]; FILTERS];
         for i in 0..A {
             for j in 0..B {
-                match runs[j].count {
-                    count if count < L::N => sums[i][j].store_first(at(i, j), count),
-                    _ => sums[i][j].store(at(i, j)),
+                sums[i][j].store(made[i].as_mut_ptr().add(j * L::N));
+            }
+        }
+        finish::<L>(tile, &made[..A]);
+    }
+}
+
+/// Adds what is to be added to the sums of a tile, cuts them, and puts them where they belong.
+///
+/// # Safety
+/// As [`Instructions::outer`].
+#[inline(always)]
+unsafe fn finish<L: Lanes>(tile: &Tile<'_>, sums: &[[f32; 16 * VECTORS]]) {
+    // SAFETY: the caller's promises.
+    unsafe {
+        for (i, sums) in sums.iter().enumerate() {
+            let bias = match tile.bias {
+                Some(bias) if !tile.add => *bias.add(i),
+                _ => 0.0,
+            };
+            for (j, run) in tile.runs.iter().enumerate() {
+                let to = tile.out.add(i * tile.out_pitch + run.to);
+                let whole = run.count >= L::N;
+                let mut sum = L::load(sums.as_ptr().add(j * L::N));
+                let before = match tile.add {
+                    true if whole => L::load(to),
+                    true => L::load_first(to, run.count),
+                    false => L::splat(bias),
+                };
+                sum = sum.plus(before);
+                if let Some([low, high]) = tile.limits {
+                    sum = sum.clamp(L::splat(low), L::splat(high));
                 }
+                if whole { sum.store(to) } else { sum.store_first(to, run.count) }
             }
         }
     }

@@ -5,6 +5,10 @@ use crate::runtime::operators::gather::{Finish, Gather, Grid, Layout, Part, Tap}
 use crate::runtime::operators::outer::{Run, Tile, VECTORS};
 use crate::runtime::operators::parallel::{Buffers, Shared};
 
+/// Products that are added up one after the other, about. Sums of them are added up in turn, so that rounding does not
+/// grow with the number of channels.
+const SUMMED: usize = 160;
+
 impl Gather {
     /// Computes one part of `result`, whatever it holds before.
     pub(in crate::runtime::operators) fn run(
@@ -183,6 +187,7 @@ impl Gather {
             + block.runs.iter().map(|run| run.from).max().unwrap_or(0)
             + block.count.saturating_sub(1) * block.channel;
         assert!(block.count == 0 || block.taps.is_empty() || reach <= source.len());
+        let together = (SUMMED / grid.taps.len().max(1)).max(1);
         for filter in part.filters.clone().step_by(self.tile) {
             let filters = self.tile.min(part.filters.end - filter);
             let at = grid.packed + (block.group * tiles + filter / self.tile) * per_tile;
@@ -199,21 +204,25 @@ impl Gather {
                     (result.pointer(first, first + filters * plane - 1), plane)
                 }
             };
-            for runs in block.runs.chunks(VECTORS) {
+            for (runs, from) in block.runs.chunks(VECTORS).flat_map(|runs| {
+                let firsts = (0..block.count.max(1)).step_by(together);
+                firsts.map(move |from| (runs, from))
+            }) {
+                let count = together.min(block.count - from.min(block.count));
                 let tile = Tile {
-                    weights: weights.as_ptr(),
+                    weights: weights[from * grid.taps.len() * self.tile..].as_ptr(),
                     weight_pitch: self.tile,
                     filters,
-                    source: source.as_ptr(),
-                    channels: if block.taps.is_empty() { 0 } else { block.count },
+                    source: source[from * block.channel..].as_ptr(),
+                    channels: if block.taps.is_empty() { 0 } else { count },
                     channel_pitch: block.channel,
                     taps: block.taps,
                     runs,
                     out,
                     out_pitch,
-                    add: block.start > 0,
+                    add: block.start + from > 0,
                     bias: finish.bias.map(|bias| bias[own..own + filters].as_ptr()),
-                    limits: finish.limits.filter(|_| block.last),
+                    limits: finish.limits.filter(|_| block.last && from + count >= block.count),
                 };
                 // SAFETY: the instructions were detected; the last vector that a tap of a channel reads was checked
                 // above; the weights of all channels of the block are in the slice; rows and filters of this part are
