@@ -104,6 +104,7 @@ impl TrainStep {
         let compiled = compile(model.document(), &options).map_err(located)?;
         let mut session = run.session.clone();
         session.operators = options.kernels != Kernels::NONE;
+        session.heap = true;
         let parameters = compiled.parameters.clone();
         let image_shape = compiled.graph.shape(compiled.image).to_vec();
         let logits_shape = compiled.graph.shape(compiled.logits).to_vec();
