@@ -8,6 +8,7 @@ use crate::autodiff::frozen_norm::drawn_into_convolutions;
 use crate::autodiff::loss::{self, Targets};
 use crate::autodiff::optimizer::{Rates, rates};
 use crate::autodiff::parameter::{Parameter, Role, parameters};
+use crate::autodiff::pointwise::before_enlargements;
 use crate::autodiff::{BatchNorm, StepOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::graph::{Constant, Graph, ValueId, ValueMap, ValueType};
@@ -198,8 +199,9 @@ pub(crate) fn compile(document: &Document, options: &StepOptions) -> Result<Comp
     })
 }
 
-/// Takes apart what has no rule of its own between trained tensors and outputs, and puts batch statistics in the place of
-/// running ones where that is asked for, or else draws normalisations into convolutions. Values get other identities: gives the parameters with their new ones.
+/// Takes apart what has no rule of its own between trained tensors and outputs, puts batch statistics in the place of
+/// running ones where that is asked for or else draws normalisations into convolutions, and lets these mix channels before
+/// an enlargement. Values get other identities: gives the parameters with their new ones.
 fn lowered(
     graph: Graph,
     mut parameters: Vec<Parameter>,
@@ -217,16 +219,21 @@ fn lowered(
     };
     renew(&mut parameters, &map)?;
     if options.batch_norm != BatchNorm::Train {
-        let targets: Vec<ValueId> = chosen.iter().map(|&index| parameters[index].id).collect();
-        let path = on_path(&graph, graph.outputs(), &targets);
-        let (graph, map) = drawn_into_convolutions(&graph, &|index| path.binary_search(&index).is_ok())?;
+        let (made, map) = drawn_into_convolutions(&graph, &|_| true)?;
         renew(&mut parameters, &map)?;
-        return Ok((graph, parameters, Vec::new()));
+        graph = made;
     }
-    let made = with_batch_statistics(&graph, &|_| true)?;
-    renew(&mut parameters, &made.map)?;
-    graph = made.graph;
-    Ok((graph, parameters, made.running))
+    let (mut graph, map) = before_enlargements(&graph)?;
+    renew(&mut parameters, &map)?;
+    let mut running = Vec::new();
+    if options.batch_norm == BatchNorm::Train {
+        // The last: statistics after the step are no outputs yet, and a graph that is built anew loses what outputs do
+        // not need.
+        let made = with_batch_statistics(&graph, &|_| true)?;
+        renew(&mut parameters, &made.map)?;
+        (graph, running) = (made.graph, made.running);
+    }
+    Ok((graph, parameters, running))
 }
 
 fn chosen_outputs<'a>(facts: &'a Facts, options: &'a StepOptions) -> Result<Vec<&'a str>> {

@@ -15,6 +15,7 @@ pub(crate) mod lowering;
 pub mod optimizer;
 mod options;
 mod parameter;
+mod pointwise;
 pub(crate) mod rules;
 mod selection;
 #[cfg(test)]

@@ -17,3 +17,4 @@ mod generators;
 mod golden;
 mod interpreter;
 mod kinks;
+mod pointwise;

@@ -68,22 +68,25 @@ impl Instructions {
     /// the weights of all channels and taps; the pixels of `out` are writable and nobody else's.
     pub(super) unsafe fn outer(self, tile: &Tile<'_>) {
         macro_rules! sizes {
-            ($kernel:ident: $($a:literal),*) => {
+            ($kernel:ident: $($a:literal x $b:literal),*) => {
                 match (tile.filters, tile.runs.len()) {
                     // SAFETY: the caller's promises.
-                    $(($a, 1) => unsafe { $kernel::<$a, 1>(tile) },
-                      ($a, 2) => unsafe { $kernel::<$a, 2>(tile) },
-                      ($a, 3) => unsafe { $kernel::<$a, 3>(tile) },)*
+                    $(($a, $b) => unsafe { $kernel::<$a, $b>(tile) },)*
                     _ => debug_assert!(false, "a tile of another size"),
                 }
             };
         }
         match self {
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512 => sizes!(avx512: 1, 2, 3, 4, 5, 6, 7, 8),
+            Instructions::Avx512 => {
+                sizes!(avx512: 1 x 1, 1 x 2, 1 x 3, 2 x 1, 2 x 2, 2 x 3, 3 x 1, 3 x 2, 3 x 3,
+                4 x 1, 4 x 2, 4 x 3, 5 x 1, 5 x 2, 5 x 3, 6 x 1, 6 x 2, 6 x 3, 7 x 1, 7 x 2, 7 x 3,
+                8 x 1, 8 x 2, 8 x 3)
+            }
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => sizes!(avx2: 1, 2, 3, 4),
-            Instructions::Portable => sizes!(portable: 1, 2),
+            Instructions::Avx2 => sizes!(avx2: 1 x 1, 1 x 2, 1 x 3, 2 x 1, 2 x 2, 2 x 3, 3 x 1, 3 x 2, 3 x 3,
+                4 x 1, 4 x 2, 4 x 3),
+            Instructions::Portable => sizes!(portable: 1 x 1, 1 x 2, 1 x 3, 2 x 1, 2 x 2, 2 x 3),
         }
     }
 }
@@ -93,6 +96,10 @@ impl Instructions {
 /// # Safety
 /// As [`Instructions::outer`]; inlined into a function that has the instructions of `L`.
 #[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "indices of fixed range keep the sums in registers; iterators need not"
+)]
 unsafe fn outer<L: Lanes, const A: usize, const B: usize>(tile: &Tile<'_>) {
     let Ok(runs): Result<&[Run; B], _> = tile.runs.try_into() else { return };
     // SAFETY: the caller's promises.
