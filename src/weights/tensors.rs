@@ -86,6 +86,14 @@ const MOST_BYTES: u64 = 64 << 30;
 /// `NotFound`, `Io`; `InvalidArgument` for a file that is no safetensors file; `NotSupported` for element types
 /// other than F32, F16, BF16, I64, I32, U8 and BOOL.
 pub fn read(path: impl AsRef<Path>) -> Result<Tensors> {
+    Ok(read_with_metadata(path)?.0)
+}
+
+/// Reads all tensors of a file and its metadata.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_metadata(path: impl AsRef<Path>) -> Result<(Tensors, HashMap<String, String>)> {
     let path = path.as_ref();
     let found = std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?;
     if !found.is_file() {
@@ -96,10 +104,12 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tensors> {
         return Err(Error::new(ErrorKind::LimitExceeded, message).at_path(path));
     }
     let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|error| Error::invalid("not a safetensors file").at_path(path).caused_by(error))?;
+    let broken = |error| Error::invalid("not a safetensors file").at_path(path).caused_by(error);
+    let (_, head) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
     let read = |(name, view): (&str, TensorView<'_>)| Ok((name.to_owned(), tensor(name, &view)?));
-    file.iter().map(read).collect::<Result<_>>().map_err(|error| error.at_path(path))
+    let tensors = file.iter().map(read).collect::<Result<_>>().map_err(|error: Error| error.at_path(path))?;
+    Ok((tensors, head.metadata().clone().unwrap_or_default()))
 }
 
 fn tensor(name: &str, view: &TensorView<'_>) -> Result<NamedTensor> {
