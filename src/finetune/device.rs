@@ -9,7 +9,7 @@ use crate::autodiff::compile::{Compiled, names};
 use crate::autodiff::{Optimizer, StepOptions};
 use crate::error::{Error, Result};
 use crate::finetune::device_graph::{DeviceGraphs, Ports};
-use crate::finetune::engine::{Data, Engine, Forward, Rate};
+use crate::finetune::engine::{Data, Engine, Forward, Rate, is_wanted};
 use crate::finetune::state::{TrainState, elements};
 use crate::finetune::update::Outcome;
 use crate::onnx::ElementType;
@@ -347,9 +347,13 @@ impl Device {
         Ok(outcome)
     }
 
-    fn named(&self, of: impl Fn(&Weight) -> Result<Option<&DeviceTensor>>) -> Result<Tensors> {
+    fn named(
+        &self,
+        only: Option<&str>,
+        of: impl Fn(&Weight) -> Result<Option<&DeviceTensor>>,
+    ) -> Result<Tensors> {
         let mut all = Tensors::new();
-        for own in &self.weights {
+        for own in self.weights.iter().filter(|own| is_wanted(&own.name, only)) {
             if let Some(tensor) = of(own)? {
                 all.insert(own.name.clone(), NamedTensor::f32(tensor.shape(), tensor.to_vec()?));
             }
@@ -416,11 +420,11 @@ impl Engine for Device {
         self.batches
     }
 
-    fn gradients(&self, scale: f32) -> Result<Tensors> {
+    fn gradients(&self, scale: f32, only: Option<&str>) -> Result<Tensors> {
         let factor = 1.0 / (scale * self.batches.max(1) as f32);
         let mut all = Tensors::new();
         let Some(waiting) = &self.waiting else { return Ok(all) };
-        for (index, own) in self.weights.iter().enumerate() {
+        for (index, own) in self.weights.iter().enumerate().filter(|(_, own)| is_wanted(&own.name, only)) {
             let tensor = match waiting.sums.get(index) {
                 Some(sums) => &sums[self.sums_turn],
                 None => &waiting.gradients[index],
@@ -434,28 +438,29 @@ impl Engine for Device {
         Ok(all)
     }
 
-    fn weights(&self) -> Result<Tensors> {
-        self.named(|own| Ok(Some(&own.weight[self.turn])))
+    fn weights(&self, only: Option<&str>) -> Result<Tensors> {
+        self.named(only, |own| Ok(Some(&own.weight[self.turn])))
     }
 
-    fn statistics(&self) -> Result<Tensors> {
+    fn statistics(&self, only: Option<&str>) -> Result<Tensors> {
         let of = |(name, tensors): &(String, Twice)| {
             let tensor = &tensors[self.statistics_turn];
             Ok((name.clone(), NamedTensor::f32(tensor.shape(), tensor.to_vec()?)))
         };
-        self.statistics.iter().map(of).collect()
+        self.statistics.iter().filter(|(name, _)| is_wanted(name, only)).map(of).collect()
     }
 
     fn optimizer_state(&self) -> Result<BTreeMap<String, Tensors>> {
         let of = |(index, kind): (usize, &&str)| {
-            let tensors = self.named(|own| Ok(own.state.get(index).map(|tensors| &tensors[self.turn])))?;
+            let tensors =
+                self.named(None, |own| Ok(own.state.get(index).map(|tensors| &tensors[self.turn])))?;
             Ok(((*kind).to_owned(), tensors))
         };
         self.state_names.iter().enumerate().map(of).collect()
     }
 
-    fn averages(&self) -> Result<Tensors> {
-        self.named(|own| Ok(own.average.as_ref().map(|tensors| &tensors[self.turn])))
+    fn averages(&self, only: Option<&str>) -> Result<Tensors> {
+        self.named(only, |own| Ok(own.average.as_ref().map(|tensors| &tensors[self.turn])))
     }
 
     fn restore(&mut self, state: &TrainState) -> Result<()> {

@@ -39,6 +39,11 @@ pub(super) struct Rate {
     pub(super) scale: f32,
 }
 
+/// Whether `name` is asked for.
+pub(super) fn is_wanted(name: &str, only: Option<&str>) -> bool {
+    only.is_none_or(|only| only == name)
+}
+
 /// Weights and state on a device, with what changes them. A call that fails leaves them as they were.
 pub(super) trait Engine: fmt::Debug + Send {
     /// Loss and gradients of a batch; the gradients are added to those that wait.
@@ -63,20 +68,20 @@ pub(super) trait Engine: fmt::Debug + Send {
     /// Number of batches whose gradients wait.
     fn waiting(&self) -> u32;
 
-    /// The mean of the waiting gradients, divided by `scale`.
-    fn gradients(&self, scale: f32) -> Result<Tensors>;
+    /// The mean of the waiting gradients, divided by `scale`; of one trained tensor where `only` names it.
+    fn gradients(&self, scale: f32, only: Option<&str>) -> Result<Tensors>;
 
-    /// Trained tensors.
-    fn weights(&self) -> Result<Tensors>;
+    /// Trained tensors, or the one that is named.
+    fn weights(&self, only: Option<&str>) -> Result<Tensors>;
 
-    /// Running statistics that the step updates.
-    fn statistics(&self) -> Result<Tensors>;
+    /// Running statistics that the step updates, or the one that is named.
+    fn statistics(&self, only: Option<&str>) -> Result<Tensors>;
 
     /// The optimizer's tensors, by their kind and then by the trained tensor.
     fn optimizer_state(&self) -> Result<BTreeMap<String, Tensors>>;
 
-    /// Moving averages of the trained tensors; empty without any.
-    fn averages(&self) -> Result<Tensors>;
+    /// Moving averages of the trained tensors, or of the one that is named; empty without any.
+    fn averages(&self, only: Option<&str>) -> Result<Tensors>;
 
     /// Takes over a state, which has been checked to have the engine's own names and shapes.
     fn restore(&mut self, state: &TrainState) -> Result<()>;

@@ -6,7 +6,7 @@ use crate::autodiff::compile::{Compiled, names};
 use crate::autodiff::optimizer::Rates;
 use crate::autodiff::{Optimizer, StepOptions};
 use crate::error::{Error, Result};
-use crate::finetune::engine::{Data, Engine, Forward, Rate};
+use crate::finetune::engine::{Data, Engine, Forward, Rate, is_wanted};
 use crate::finetune::state::{TrainState, elements};
 use crate::finetune::update::{Outcome, Slot, update};
 use crate::onnx::ElementType;
@@ -241,7 +241,7 @@ impl Engine for Host {
         self.batches
     }
 
-    fn gradients(&self, scale: f32) -> Result<Tensors> {
+    fn gradients(&self, scale: f32, only: Option<&str>) -> Result<Tensors> {
         let factor = 1.0 / (scale * self.batches.max(1) as f32);
         let of = |own: &Weight| {
             let mut values = match own.accumulated.is_empty() {
@@ -253,20 +253,20 @@ impl Engine for Host {
             }
             Ok((own.name.clone(), NamedTensor::f32(own.gradient.shape(), values)))
         };
-        self.weights.iter().map(of).collect()
+        self.weights.iter().filter(|own| is_wanted(&own.name, only)).map(of).collect()
     }
 
-    fn weights(&self) -> Result<Tensors> {
+    fn weights(&self, only: Option<&str>) -> Result<Tensors> {
         let of =
             |own: &Weight| Ok((own.name.clone(), NamedTensor::f32(own.weight.shape(), own.weight.to_vec()?)));
-        self.weights.iter().map(of).collect()
+        self.weights.iter().filter(|own| is_wanted(&own.name, only)).map(of).collect()
     }
 
-    fn statistics(&self) -> Result<Tensors> {
+    fn statistics(&self, only: Option<&str>) -> Result<Tensors> {
         let of = |own: &Statistic| {
             Ok((own.name.clone(), NamedTensor::f32(own.current.shape(), own.current.to_vec()?)))
         };
-        self.statistics.iter().map(of).collect()
+        self.statistics.iter().filter(|own| is_wanted(&own.name, only)).map(of).collect()
     }
 
     fn optimizer_state(&self) -> Result<BTreeMap<String, Tensors>> {
@@ -279,12 +279,12 @@ impl Engine for Host {
         Ok(self.state_names.iter().enumerate().map(of).collect())
     }
 
-    fn averages(&self) -> Result<Tensors> {
+    fn averages(&self, only: Option<&str>) -> Result<Tensors> {
         let of = |own: &Weight| {
             let average = own.average.as_ref()?;
             Some((own.name.clone(), NamedTensor::f32(own.weight.shape(), average.clone())))
         };
-        Ok(self.weights.iter().filter_map(of).collect())
+        Ok(self.weights.iter().filter(|own| is_wanted(&own.name, only)).filter_map(of).collect())
     }
 
     fn restore(&mut self, state: &TrainState) -> Result<()> {

@@ -44,6 +44,20 @@ impl TrainState {
     /// # Errors
     /// `AlreadyExists` for a file that is there unless `overwrite`; `Io`.
     pub fn write(&self, path: impl AsRef<Path>, overwrite: bool) -> Result<()> {
+        let (all, metadata) = self.flat();
+        tensors::write(path.as_ref(), &all, &metadata, overwrite)
+    }
+
+    /// The bytes of the file that [`TrainState::write`] writes.
+    ///
+    /// # Errors
+    /// `Mismatch` for a tensor whose elements are not as many as its shape asks for.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let (all, metadata) = self.flat();
+        tensors::to_bytes(&all, &metadata)
+    }
+
+    fn flat(&self) -> (Tensors, BTreeMap<String, String>) {
         let mut all = Tensors::new();
         let mut put = |prefix: &str, tensors: &Tensors| {
             all.extend(tensors.iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor.clone())));
@@ -59,7 +73,7 @@ impl TrainState {
             (UPDATES.to_owned(), self.updates.to_string()),
             (LOSS_SCALE.to_owned(), self.loss_scale.to_string()),
         ];
-        tensors::write(path.as_ref(), &all, &metadata.into(), overwrite)
+        (all, metadata.into())
     }
 
     /// Reads what [`TrainState::write`] wrote.
@@ -70,6 +84,15 @@ impl TrainState {
         let path = path.as_ref();
         let (all, metadata) = tensors::read_with_metadata(path)?;
         TrainState::from_file(all, &metadata).map_err(|error| error.at_path(path))
+    }
+
+    /// The state in the bytes of such a file.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for bytes that are none of these.
+    pub fn from_bytes(bytes: &[u8]) -> Result<TrainState> {
+        let (all, metadata) = tensors::from_bytes(bytes)?;
+        TrainState::from_file(all, &metadata)
     }
 
     fn from_file(all: Tensors, metadata: &HashMap<String, String>) -> Result<TrainState> {
@@ -198,6 +221,8 @@ mod tests {
         let path = folder.path().join("state.safetensors");
         state().write(&path, false).unwrap();
         assert_eq!(TrainState::read(&path).unwrap(), state());
+        assert_eq!(state().to_bytes().unwrap(), std::fs::read(&path).unwrap());
+        assert_eq!(TrainState::from_bytes(&state().to_bytes().unwrap()).unwrap(), state());
         assert_eq!(state().write(&path, false).unwrap_err().kind(), ErrorKind::AlreadyExists);
         state().write(&path, true).unwrap();
     }

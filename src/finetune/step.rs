@@ -17,7 +17,7 @@ use crate::finetune::state::TrainState;
 use crate::finetune::update::Outcome;
 use crate::model::Model;
 use crate::runtime::{CancelToken, ProviderKind, SessionOptions};
-use crate::weights::tensors::Tensors;
+use crate::weights::tensors::{NamedTensor, Tensors};
 
 /// How a step is run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -306,13 +306,8 @@ impl TrainStep {
     /// # Errors
     /// `InvalidState` where none wait: they do between [`TrainStep::accumulate`] and [`TrainStep::apply`]; the runtime's.
     pub fn gradients(&self) -> Result<Tensors> {
-        if self.engine.waiting() == 0 {
-            return Err(Error::new(
-                ErrorKind::InvalidState,
-                "no gradients wait: they are kept between accumulate and apply only",
-            ));
-        }
-        self.engine.gradients(self.scale)
+        self.check_waiting()?;
+        self.engine.gradients(self.scale, None)
     }
 
     /// The trained weights, and the running statistics that steps update, by the names of the initializers.
@@ -320,8 +315,8 @@ impl TrainStep {
     /// # Errors
     /// The runtime's.
     pub fn weights(&self) -> Result<Tensors> {
-        let mut all = self.engine.weights()?;
-        all.extend(self.engine.statistics()?);
+        let mut all = self.engine.weights(None)?;
+        all.extend(self.engine.statistics(None)?);
         Ok(all)
     }
 
@@ -330,12 +325,55 @@ impl TrainStep {
     /// # Errors
     /// `InvalidState` unless [`Optimizer::ema_decay`](crate::autodiff::Optimizer) was set; the runtime's.
     pub fn averages(&self) -> Result<Tensors> {
-        if self.options.optimizer.ema_decay.is_none() {
-            return Err(Error::new(ErrorKind::InvalidState, "the step was built without a moving average"));
-        }
-        let mut all = self.engine.averages()?;
-        all.extend(self.engine.statistics()?);
+        self.check_averages()?;
+        let mut all = self.engine.averages(None)?;
+        all.extend(self.engine.statistics(None)?);
         Ok(all)
+    }
+
+    /// One tensor of [`TrainStep::weights`].
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name that is none of them; the runtime's.
+    pub fn weight(&self, name: &str) -> Result<NamedTensor> {
+        let mut found = self.engine.weights(Some(name))?;
+        found.extend(self.engine.statistics(Some(name))?);
+        one(found, name)
+    }
+
+    /// One tensor of [`TrainStep::gradients`].
+    ///
+    /// # Errors
+    /// As these, and `InvalidArgument` for a name that is none of them.
+    pub fn gradient(&self, name: &str) -> Result<NamedTensor> {
+        self.check_waiting()?;
+        one(self.engine.gradients(self.scale, Some(name))?, name)
+    }
+
+    /// One tensor of [`TrainStep::averages`].
+    ///
+    /// # Errors
+    /// As these, and `InvalidArgument` for a name that is none of them.
+    pub fn average(&self, name: &str) -> Result<NamedTensor> {
+        self.check_averages()?;
+        let mut found = self.engine.averages(Some(name))?;
+        found.extend(self.engine.statistics(Some(name))?);
+        one(found, name)
+    }
+
+    fn check_waiting(&self) -> Result<()> {
+        if self.engine.waiting() > 0 {
+            return Ok(());
+        }
+        let message = "no gradients wait: they are kept between accumulate and apply only";
+        Err(Error::new(ErrorKind::InvalidState, message))
+    }
+
+    fn check_averages(&self) -> Result<()> {
+        if self.options.optimizer.ema_decay.is_some() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::InvalidState, "the step was built without a moving average"))
     }
 
     /// A copy of all that steps change.
@@ -353,10 +391,10 @@ impl TrainStep {
         Ok(TrainState {
             updates: self.updates,
             loss_scale: self.scale,
-            weights: self.engine.weights()?,
-            statistics: self.engine.statistics()?,
+            weights: self.engine.weights(None)?,
+            statistics: self.engine.statistics(None)?,
             optimizer: self.engine.optimizer_state()?,
-            averages: self.engine.averages()?,
+            averages: self.engine.averages(None)?,
         })
     }
 
@@ -429,12 +467,25 @@ impl TrainStep {
     /// # Errors
     /// `LimitExceeded` from 2 GiB on; the runtime's.
     pub fn export(&self) -> Result<Vec<u8>> {
-        let note = format!(
-            "{} updates of {} with {}",
-            self.updates, self.options.params, self.options.optimizer.kind
-        );
-        export::export(&self.document, &self.weights()?, &note)
+        export::export(&self.document, &self.weights()?, &self.note())
     }
+
+    /// As [`TrainStep::export`], with the moving averages in place of the weights.
+    ///
+    /// # Errors
+    /// As [`TrainStep::export`] and [`TrainStep::averages`].
+    pub fn export_averages(&self) -> Result<Vec<u8>> {
+        export::export(&self.document, &self.averages()?, &format!("{}, moving averages", self.note()))
+    }
+
+    fn note(&self) -> String {
+        format!("{} updates of {} with {}", self.updates, self.options.params, self.options.optimizer.kind)
+    }
+}
+
+fn one(mut found: Tensors, name: &str) -> Result<NamedTensor> {
+    let unknown = || Error::invalid("the step trains no tensor of this name").at_tensor(name);
+    found.remove(name).ok_or_else(unknown)
 }
 
 fn check_rate(lr: f32) -> Result<()> {
