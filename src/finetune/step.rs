@@ -1,6 +1,7 @@
 //! The training step.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use crate::autodiff::compile::{compile, compile_prepared};
 use crate::autodiff::frontier::{Cut, cut};
@@ -450,15 +451,16 @@ impl TrainStep {
     ///
     /// # Errors
     /// `AlreadyExists` for a file that is there unless `overwrite`; `Io`; as [`TrainStep::export`].
-    pub fn export_to(&self, path: impl AsRef<std::path::Path>, overwrite: bool) -> Result<()> {
-        let path = path.as_ref();
-        let bytes = self.export()?;
-        let staged = StagedFile::new(path, overwrite)?;
-        let io = |error| Error::io("write", path, error);
-        let mut file = std::fs::File::create(staged.path()).map_err(io)?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io)?;
-        drop(file);
-        staged.commit(overwrite)
+    pub fn export_to(&self, path: impl AsRef<Path>, overwrite: bool) -> Result<()> {
+        write(path.as_ref(), &self.export()?, overwrite)
+    }
+
+    /// Writes [`TrainStep::export_averages`] to a file, as a whole or not at all.
+    ///
+    /// # Errors
+    /// As [`TrainStep::export_to`] and [`TrainStep::export_averages`].
+    pub fn export_averages_to(&self, path: impl AsRef<Path>, overwrite: bool) -> Result<()> {
+        write(path.as_ref(), &self.export_averages()?, overwrite)
     }
 
     /// The finetuned model: the original file with the trained tensors' new elements and a note of what was trained in
@@ -481,6 +483,15 @@ impl TrainStep {
     fn note(&self) -> String {
         format!("{} updates of {} with {}", self.updates, self.options.params, self.options.optimizer.kind)
     }
+}
+
+fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
+    let staged = StagedFile::new(path, overwrite)?;
+    let io = |error| Error::io("write", path, error);
+    let mut file = std::fs::File::create(staged.path()).map_err(io)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
+    drop(file);
+    staged.commit(overwrite)
 }
 
 fn one(mut found: Tensors, name: &str) -> Result<NamedTensor> {
