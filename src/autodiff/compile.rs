@@ -78,6 +78,7 @@ pub(crate) struct Compiled {
 }
 
 /// A model with static shapes, its activation cut off, and the tensors that are to be trained.
+#[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     /// The graph; its outputs are the logits, and behind them the auxiliary ones if any.
     pub(crate) graph: Graph,
@@ -129,9 +130,17 @@ pub(crate) fn prepare(document: &Document, options: &StepOptions) -> Result<Prep
 /// Builds loss and gradients.
 ///
 /// # Errors
-/// As [`prepare`]; `ModelUnsupported` naming every operator without a rule between a trained tensor and the loss.
+/// As [`prepare`]; `ModelUnsupported` naming the first operator without a rule between a trained tensor and the loss.
 pub(crate) fn compile(document: &Document, options: &StepOptions) -> Result<Compiled> {
-    let Prepared { graph, parameters: own_parameters, chosen } = prepare(document, options)?;
+    build(prepare(document, options)?, options)
+}
+
+/// Builds loss and gradients of what [`prepare`] gave.
+///
+/// # Errors
+/// As [`compile`].
+pub(crate) fn build(prepared: Prepared, options: &StepOptions) -> Result<Compiled> {
+    let Prepared { graph, parameters: own_parameters, chosen } = prepared;
     let (mut graph, parameters, running) = lowered(graph, own_parameters, &chosen, options)?;
     let ends: Vec<ValueId> = graph.outputs()[..1 + usize::from(options.auxiliary.is_some())].to_vec();
     let image = *graph.inputs().first().ok_or_else(|| Error::internal("a model without input"))?;
