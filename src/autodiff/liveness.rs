@@ -2,7 +2,7 @@
 
 use crate::onnx::graph::{Graph, Node, Origin, ValueId};
 
-/// Memory of the values that nodes make, of a run in the order of the graph.
+/// Memory of the values that nodes make, of a run in the order that ONNX Runtime chooses.
 ///
 /// What runtimes do alike is counted with: a value is given back after its last use, operators that only see their input
 /// in another shape take none, and elementwise operators write over an input that nothing uses any more.
@@ -64,10 +64,43 @@ fn workspace(graph: &Graph, node: &Node) -> u64 {
     4 * kernel as u64 * pixels as u64
 }
 
+/// The order in which ONNX Runtime takes the nodes of a graph as it is written: from the last node that nothing uses, depth
+/// first, the later of its inputs first; then from the one before.
+fn run_order(graph: &Graph, ends: &[ValueId]) -> Vec<usize> {
+    let written = graph.written_order(ends);
+    let mut rank = vec![usize::MAX; graph.nodes().len()];
+    for (position, &index) in written.iter().enumerate() {
+        rank[index] = position;
+    }
+    let makers = |index: usize| {
+        let inputs = graph.nodes()[index].inputs.iter().flatten();
+        inputs.filter_map(|&id| graph.producer(id).map(|(maker, _)| maker))
+    };
+    let mut is_used = vec![false; rank.len()];
+    for &index in &written {
+        makers(index).for_each(|maker| is_used[maker] = true);
+    }
+    let mut stack: Vec<(usize, bool)> =
+        written.iter().filter(|&&index| !is_used[index]).map(|&index| (index, false)).collect();
+    let mut seen = vec![false; rank.len()];
+    let mut order = Vec::with_capacity(written.len());
+    while let Some((index, is_ready)) = stack.pop() {
+        if is_ready {
+            order.push(index);
+        } else if !std::mem::replace(&mut seen[index], true) {
+            stack.push((index, true));
+            let mut before: Vec<usize> = makers(index).collect();
+            before.sort_unstable_by_key(|&maker| rank[maker]);
+            stack.extend(before.into_iter().map(|maker| (maker, false)));
+        }
+    }
+    order
+}
+
 /// Runs the graph on paper. `bound` are values whose memory the caller gives, so that it is not counted; all of them and
 /// what they need are computed.
 pub(crate) fn liveness(graph: &Graph, bound: &[ValueId], border: usize) -> Liveness {
-    let order = graph.needed_for(bound);
+    let order = run_order(graph, bound);
     // The value whose memory a value lies in.
     let mut home: Vec<usize> = (0..graph.len()).collect();
     for &index in &order {
@@ -77,9 +110,11 @@ pub(crate) fn liveness(graph: &Graph, bound: &[ValueId], border: usize) -> Liven
         }
     }
     let mut last = vec![None; graph.len()];
+    let mut crosses = vec![false; graph.len()];
     for &index in &order {
         for id in graph.nodes()[index].inputs.iter().flatten() {
             last[home[id.index()]] = Some(index);
+            crosses[home[id.index()]] |= index >= border;
         }
     }
     let mut free = vec![true; graph.len()];
@@ -112,7 +147,7 @@ pub(crate) fn liveness(graph: &Graph, bound: &[ValueId], border: usize) -> Liven
             }
             live += sizes[at];
             made += sizes[at];
-            if index < border && last[at].is_some_and(|last| last >= border) {
+            if index < border && crosses[at] {
                 across += sizes[at];
             }
             if last[at].is_none() {

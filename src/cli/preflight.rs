@@ -121,7 +121,12 @@ impl Report {
 }
 
 fn memory_rows(table: &mut Table, memory: &Memory) {
-    table.row("peak memory", format!("{}, predicted for the CPU provider", mib(memory.peak)));
+    let text = format!(
+        "{}, predicted for the CPU provider ({} without its arena)",
+        mib(memory.peak),
+        mib(memory.peak_without_arena)
+    );
+    table.row("peak memory", text);
     table.row("weights", mib(memory.weights));
     table.row("gradients", mib(memory.gradients));
     table.row("optimizer", mib(memory.optimizer));

@@ -110,9 +110,12 @@ pub struct Memory {
     pub activations: u64,
     /// Most that results and gradients of nodes take at a time.
     pub working_peak: u64,
-    /// Predicted peak of the process on the CPU provider: all of these, the file, the runtime's copies of the weights
-    /// and the program itself.
+    /// Predicted peak of the process on the CPU provider, while the step is built or while it runs: all of these, the
+    /// images, the file, the runtime's copies of the weights and the program itself. The runtime's arena keeps what the
+    /// first step has taken beside the block that it plans for the later ones, so what nodes take counts twice.
     pub peak: u64,
+    /// The same without the arena ([`SessionOptions::arena`](crate::runtime::SessionOptions::arena)).
+    pub peak_without_arena: u64,
     /// Nodes of the whole step: forward, loss and backward.
     pub step_nodes: usize,
 }
@@ -263,14 +266,18 @@ fn memory(document: &Document, compiled: &Compiled, options: &StepOptions) -> Me
     let file = document.bytes().len() as u64;
     // Building: the graph's bytes, the runtime's message of them, its tensors, and their packed form.
     let building = PROGRAM + file + 4 * frozen;
-    let running = PROGRAM + file + 2 * frozen + 2 * trained + optimizer + live.peak;
+    let given = |id: ValueId| graph.kind(id).bytes();
+    // Labels and mask are held once as they are given and once as the graph takes them.
+    let inputs = given(compiled.image) + 2 * (given(compiled.targets.labels) + given(compiled.targets.mask));
+    let standing = PROGRAM + file + 2 * frozen + 2 * trained + optimizer + inputs;
     Memory {
         weights: frozen + trained,
         gradients: trained,
         optimizer,
         activations: live.across,
         working_peak: live.peak,
-        peak: building.max(running),
+        peak: building.max(standing + 2 * live.peak),
+        peak_without_arena: building.max(standing + live.peak),
         step_nodes: order.len(),
     }
 }
