@@ -43,7 +43,7 @@ pub fn measure(model: &Model, options: &StepOptions, run: &RunOptions) -> Result
     let targets: Vec<f32> = (0..numbers).map(noise).collect();
     let classes: Vec<i64> = (0..pixels).map(|pixel| (pixel % shape[1].max(2)) as i64).collect();
     let labels = if options.loss.is_regression() { Labels::F32(&targets) } else { Labels::I64(&classes) };
-    let batch = Batch { images: &images, labels, mask: None };
+    let batch = Batch { images: &images, labels, mask: None, keys: None };
     let mut times = [0.0; 2];
     for time in &mut times {
         let started = Instant::now();

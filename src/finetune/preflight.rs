@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::autodiff::compile::{Compiled, Prepared, build, prepare};
+use crate::autodiff::compile::{Compiled, Prepared, compile_prepared, prepare};
 use crate::autodiff::liveness::liveness;
 use crate::autodiff::survey::{Refusal, survey};
 use crate::autodiff::{Parameter, StepOptions, Support};
@@ -165,7 +165,7 @@ impl Preflight {
             report.unsupported.push(Unsupported { node: node_name(node), op, path, reason });
         }
         if report.problems.is_empty()
-            && let Some(compiled) = report.or_problem(build(prepared, options))?
+            && let Some(compiled) = report.or_problem(compile_prepared(prepared, options))?
         {
             report.memory = Some(memory(document, &compiled, options));
         }
@@ -268,7 +268,8 @@ fn memory(document: &Document, compiled: &Compiled, options: &StepOptions) -> Me
     let building = PROGRAM + file + 4 * frozen;
     let given = |id: ValueId| graph.kind(id).bytes();
     // Labels and mask are held once as they are given and once as the graph takes them.
-    let inputs = given(compiled.image) + 2 * (given(compiled.targets.labels) + given(compiled.targets.mask));
+    let images: u64 = compiled.inputs.iter().copied().map(given).sum();
+    let inputs = images + 2 * (given(compiled.targets.labels) + given(compiled.targets.mask));
     let standing = PROGRAM + file + 2 * frozen + 2 * trained + optimizer + inputs;
     Memory {
         weights: frozen + trained,

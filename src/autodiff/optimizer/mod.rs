@@ -19,7 +19,7 @@ mod graph;
 mod group;
 mod spec;
 
-pub(crate) use graph::precise;
+pub(crate) use graph::{Update, emit, precise};
 pub use group::ParameterGroup;
 pub(crate) use group::{Rates, rates};
 pub use spec::{Optimizer, OptimizerKind};
