@@ -73,6 +73,8 @@ pub(crate) struct Compiled {
     pub(crate) statistics: Vec<Statistic>,
     /// All floating point tensors of the model.
     pub(crate) parameters: Vec<Parameter>,
+    /// Number of nodes of the forward part; those behind it are loss and gradients.
+    pub(crate) forward: usize,
 }
 
 /// A model with static shapes, its activation cut off, and the tensors that are to be trained.
@@ -128,7 +130,7 @@ pub(crate) fn prepare(document: &Document, options: &StepOptions) -> Result<Prep
 /// Builds loss and gradients.
 ///
 /// # Errors
-/// As [`prepare`]; `ModelUnsupported` naming every operator without a rule between a trained tensor and the loss.
+/// As [`prepare`]; `ModelUnsupported` naming the first operator without a rule between a trained tensor and the loss.
 pub(crate) fn compile(document: &Document, options: &StepOptions) -> Result<Compiled> {
     compile_prepared(prepare(document, options)?, options)
 }
@@ -146,6 +148,7 @@ pub(crate) fn compile_prepared(prepared: Prepared, options: &StepOptions) -> Res
     if let Some(&node) = unsupported(&graph, &ends, &targets).first() {
         return Err(without_rule(&graph, node, &targets));
     }
+    let forward = graph.nodes().len();
     let mut initial = Vec::with_capacity(targets.len());
     for &id in &targets {
         initial.push(graph.parameter_to_input(id)?);
@@ -199,6 +202,7 @@ pub(crate) fn compile_prepared(prepared: Prepared, options: &StepOptions) -> Res
         trained,
         statistics,
         parameters,
+        forward,
     })
 }
 

@@ -8,12 +8,14 @@ pub(crate) mod decompose;
 pub(crate) mod emit;
 pub(crate) mod frontier;
 mod kernels;
+pub(crate) mod liveness;
 pub mod loss;
 pub mod optimizer;
 mod options;
 mod parameter;
 pub(crate) mod rules;
 mod selection;
+pub(crate) mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -23,3 +25,4 @@ pub use optimizer::{Optimizer, OptimizerKind, ParameterGroup};
 pub use options::{BatchNorm, StepOptions};
 pub use parameter::{Parameter, Role};
 pub use selection::{Lora, Selection};
+pub use survey::Support;
