@@ -75,6 +75,8 @@ pub struct Applied {
 pub struct TrainStep {
     options: StepOptions,
     document: crate::onnx::Document,
+    /// Trained tensors that are an Identity of another in the file, and that other.
+    untied: Vec<(String, String)>,
     engine: Host,
     parameters: Vec<Parameter>,
     image_shape: Vec<usize>,
@@ -107,10 +109,12 @@ impl TrainStep {
         let parameters = compiled.parameters.clone();
         let image_shape = compiled.graph.shape(compiled.image).to_vec();
         let logits_shape = compiled.graph.shape(compiled.logits).to_vec();
+        let untied = compiled.graph.untied().to_vec();
         let engine = Host::new(model.runtime(), compiled, &options, &session).map_err(located)?;
         Ok(TrainStep {
             options,
             document: model.document().clone(),
+            untied,
             engine,
             parameters,
             image_shape,
@@ -258,7 +262,8 @@ impl TrainStep {
     }
 
     /// The finetuned model: the original file with the trained tensors' new elements and a note of what was trained in
-    /// its metadata; every other byte is the file's.
+    /// its metadata; every other byte is the file's. A trained tensor that the file gives as the Identity of an equal one
+    /// gets elements of its own in that node's place, and elements in other files come into this one.
     ///
     /// # Errors
     /// `LimitExceeded` from 2 GiB on; the runtime's.
@@ -267,7 +272,7 @@ impl TrainStep {
             "{} updates of {} with {}",
             self.updates, self.options.params, self.options.optimizer.kind
         );
-        export::export(&self.document, &self.weights()?, &note)
+        export::export(&self.document, &self.untied, &self.weights()?, &note)
     }
 }
 

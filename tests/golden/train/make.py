@@ -7,7 +7,8 @@
   NETWORK.FORM.onnx        the networks of minis.py; forms and their names as in tests/parity/networks.py: exporter
                            and opset (what the exporters note about source lines is removed). Further forms:
                            tied      ts of a network whose norms are equal, as before any training: TorchScript then keeps
-                                     one initializer and gives the others by Identity; PyTorch trained them as one too
+                                     one initializer and gives the others by Identity. PyTorch trains each by itself;
+                                     gradients have the names of those Identities' outputs
                            function  ts, with each BatchNormalization and Relu as a call of one local function
                            external  ts, with its weights in NETWORK.FORM.data
                            ort       tsfold, optimised by ONNX Runtime (extended): fused operators of com.microsoft
@@ -116,15 +117,6 @@ def largest(found, wanted):
     return max(parameters.gradient_errors(found, wanted).values())
 
 
-def tie(model):
-    """Makes parameters that are equal one and the same, as the exporter does."""
-    first = {}
-    for module in model.modules():
-        for leaf, parameter in list(module.named_parameters(recurse=False)):
-            key = (tuple(parameter.shape), parameter.detach().numpy().tobytes())
-            setattr(module, leaf, first.setdefault(key, parameter))
-
-
 def lighten(path, raw):
     """Removes notes about source lines, and in unoptimised files the shapes in between, which are many."""
     proto = onnx.load(path)
@@ -193,8 +185,6 @@ def make_one(name, exporter, opset, data, with_training):
     write(model, path, exporter, opset, free)
     model = build(make, tied)
     parameters.fold(model, smooth_image(SIZE), path)
-    if tied:
-        tie(model)
     image = data[0][0]
     with torch.no_grad():
         wanted = model(image).numpy()
