@@ -17,9 +17,8 @@ use crate::networks::{options, run_options};
 fn trained(path: &Path, options: &StepOptions) -> (TrainStep, Vec<f32>, Vec<f32>) {
     let mut step = TrainStep::new(&open(path), options, &run_options(false)).unwrap();
     let batches = Golden::read(&folder().join("batches.safetensors"));
-    let part = |index: usize| {
-        (batches.array("images").part(index).f32(), batches.array("labels").part(index).u8())
-    };
+    let part =
+        |index: usize| (batches.array("images").part(index).f32(), batches.array("labels").part(index).u8());
     for index in 0..2 {
         let (images, labels) = part(index);
         step.step(&Batch { images: &images, labels: Labels::U8(&labels), mask: None }, 0.01).unwrap();
@@ -78,7 +77,8 @@ fn an_exported_file_scores_as_the_step_does() {
             assert!(note.starts_with("2 updates of all") && note.ends_with("with adamw"), "{note}");
             // Every trained tensor is an initializer with its elements.
             for (tensor, wanted) in step.weights().unwrap() {
-                let found = document.graph().initializer(&tensor).unwrap_or_else(|| panic!("{name}: {tensor}"));
+                let found =
+                    document.graph().initializer(&tensor).unwrap_or_else(|| panic!("{name}: {tensor}"));
                 assert_eq!(found.to_f32().map(Elements::F32), Some(wanted.elements), "{name}: {tensor}");
             }
             // With batch statistics the logits are those of the batch, not of the running statistics.
@@ -141,7 +141,8 @@ fn what_is_not_trained_keeps_its_bytes() {
     // The model's own fields come in their order, and the note at the end.
     let count = before.outline().model().len();
     assert_eq!(after.outline().model().len(), count + 1);
-    for (a, b) in before.outline().model().iter().zip(after.outline().model()).filter(|(a, _)| a.number != 7) {
+    for (a, b) in before.outline().model().iter().zip(after.outline().model()).filter(|(a, _)| a.number != 7)
+    {
         assert_eq!(old[a.range.clone()], new[b.range.clone()]);
     }
 }
