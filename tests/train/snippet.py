@@ -35,8 +35,8 @@ class Network(nn.Module):
         self.head = nn.Conv2d(8, 2, 1)
 
     def forward(self, image):
-        x = self.decoder(self.encoder(image)).movedim(1, -1)
-        x = nn.functional.gelu(self.token(x)).movedim(-1, 1)
+        x = self.decoder(self.encoder(image)).permute(0, 2, 3, 1)
+        x = nn.functional.gelu(self.token(x)).permute(0, 3, 1, 2)
         return nn.functional.interpolate(self.head(x), scale_factor=4, mode="bilinear")
 
 

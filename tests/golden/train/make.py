@@ -15,7 +15,8 @@
   NETWORK.FORM.safetensors what PyTorch makes of it:
     losses [5] f64                   loss of every step of AdamW (lr in the metadata, weight decay 0.01), norms with frozen statistics
     gradient.INITIALIZER             gradient of the first step, in the layout of the file's initializer
-    train.losses, train.gradient.*   the same with BatchNorm in training; train.running.* the statistics after 5 steps
+    train.losses, train.gradient.*   the same with BatchNorm in training; train.running.* the statistics after 5 steps,
+                                     train.first_running.* after the first
                                      (where BatchNorm is in the file, in one form of every network)
     its metadata                     network, form, loss (ce: cross-entropy, ignore index 255; mse), lr, weight_decay,
                                      opset, torch: the version; params: what is trained, as `--params` takes it;
@@ -88,7 +89,7 @@ def build(make, tied=False):
 
 
 def train(model, trained, data, loss, lr, norm_in_training=False):
-    """(losses, first gradients, running statistics) of the model's own precision."""
+    """(losses, first gradients, running statistics after the first and the last step) of the model's own precision."""
     model = copy.deepcopy(model)
     precision = next(model.parameters()).dtype
     model.eval()
@@ -107,10 +108,15 @@ def train(model, trained, data, loss, lr, norm_in_training=False):
         value.backward()
         if not losses:
             gradients = {n: p.grad.double().numpy().copy() for n, p in model.named_parameters() if p.grad is not None}
+        if not losses:
+            first = statistics(model)
         optimiser.step()
         losses.append(value.item())
-    running = {n: b.float().numpy().copy() for n, b in model.named_buffers() if n.endswith(("running_mean", "running_var"))}
-    return np.array(losses), gradients, running
+    return np.array(losses), gradients, (first, statistics(model))
+
+
+def statistics(model):
+    return {n: b.float().numpy().copy() for n, b in model.named_buffers() if n.endswith(("running_mean", "running_var"))}
 
 
 def largest(found, wanted):
@@ -207,7 +213,8 @@ def make_one(name, exporter, opset, data, with_training):
         in_training = dict(float32_train_losses=f"{np.max(np.abs(near_losses_t / t_losses - 1)):.1e}",
                            float32_train_gradient=f"{largest(near_t, t_gradients):.1e}")
         golden |= {f"train.gradient.{k}": v.astype(np.float32) for k, v in matched.in_file_layout(t_gradients).items()}
-        golden |= {f"train.running.{k}": v for k, v in t_running.items()}
+        for when, found in zip(("first_running", "running"), t_running):
+            golden |= {f"train.{when}.{k}": v for k, v in found.items()}
     else:
         in_training = {}
     patterns = "all" if not frozen else "all," + ",".join(f"!{n}" for n in frozen)
