@@ -115,7 +115,8 @@ pub(crate) fn prepare(document: &Document, options: &StepOptions) -> Result<Prep
     }
     let parameters = parameters(&graph);
     let ends = graph.outputs().to_vec();
-    let mut ids = options.params.choose(&graph, &parameters, &ends)?;
+    let file: Vec<&str> = document.graph().initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let mut ids = options.params.choose(&graph, &parameters, &ends, &file)?;
     if options.batch_norm == BatchNorm::Affine {
         let of_batch_norm = |own: &&Parameter| {
             matches!(own.role, Role::NormScale | Role::NormBias)

@@ -78,6 +78,9 @@ impl Selection {
 
     /// The values that are trained, in the order of `parameters`; `outputs` are what the loss is computed from.
     ///
+    /// `file` are the names of all tensors of the file: one may be excluded that is no parameter (any more), for instance
+    /// the scales of a Resize.
+    ///
     /// # Errors
     /// `InvalidArgument` for a pattern that matches nothing, and where nothing is left to train.
     pub(crate) fn choose(
@@ -85,6 +88,7 @@ impl Selection {
         graph: &Graph,
         parameters: &[Parameter],
         outputs: &[ValueId],
+        file: &[&str],
     ) -> Result<Vec<ValueId>> {
         let mut chosen = vec![false; parameters.len()];
         if self.terms.first().is_some_and(|term| term.exclude) {
@@ -94,7 +98,10 @@ impl Selection {
                 .for_each(|(chosen, parameter)| *chosen = parameter.is_trainable());
         }
         for term in &self.terms {
-            let named = term.what.named(graph, parameters, outputs)?;
+            let named = match term.what.named(graph, parameters, outputs) {
+                Err(_) if term.exclude && term.what.is_among(file) => continue,
+                named => named?,
+            };
             for (chosen, named) in chosen.iter_mut().zip(named) {
                 if named {
                     *chosen = !term.exclude;
@@ -111,6 +118,11 @@ impl Selection {
 }
 
 impl What {
+    /// Whether it is a pattern that one of `names` matches.
+    fn is_among(&self, names: &[&str]) -> bool {
+        matches!(self, What::Pattern(pattern) if names.iter().any(|name| name_matches(pattern, name)))
+    }
+
     fn named(&self, graph: &Graph, parameters: &[Parameter], outputs: &[ValueId]) -> Result<Vec<bool>> {
         let by = |test: &dyn Fn(&Parameter) -> bool| -> Vec<bool> {
             parameters.iter().map(|parameter| parameter.is_trainable() && test(parameter)).collect()

@@ -86,6 +86,8 @@ pub struct Applied {
 pub struct TrainStep {
     options: StepOptions,
     document: crate::onnx::Document,
+    /// Trained tensors that are an Identity of another in the file, and that other.
+    untied: Vec<(String, String)>,
     engine: Box<dyn Engine>,
     features: Option<Features>,
     parameters: Vec<Parameter>,
@@ -141,6 +143,7 @@ impl TrainStep {
         session.operators = options.kernels != Kernels::NONE;
         let parameters = compiled.parameters.clone();
         let logits_shape = compiled.graph.shape(compiled.logits).to_vec();
+        let untied = compiled.graph.untied().to_vec();
         let trained = compiled.trained.iter().map(|own| own.parameter.shape.iter().product::<usize>());
         let trained_elements = trained.sum();
         let engine: Box<dyn Engine> = match by_host {
@@ -150,6 +153,7 @@ impl TrainStep {
         Ok(TrainStep {
             options,
             document: model.document().clone(),
+            untied,
             engine,
             features,
             parameters,
@@ -464,12 +468,13 @@ impl TrainStep {
     }
 
     /// The finetuned model: the original file with the trained tensors' new elements and a note of what was trained in
-    /// its metadata; every other byte is the file's.
+    /// its metadata; every other byte is the file's. A trained tensor that the file gives as the Identity of an equal one
+    /// gets elements of its own in that node's place, and elements in other files come into this one.
     ///
     /// # Errors
     /// `LimitExceeded` from 2 GiB on; the runtime's.
     pub fn export(&self) -> Result<Vec<u8>> {
-        export::export(&self.document, &self.weights()?, &self.note())
+        export::export(&self.document, &self.untied, &self.weights()?, &self.note())
     }
 
     /// As [`TrainStep::export`], with the moving averages in place of the weights.
@@ -477,7 +482,12 @@ impl TrainStep {
     /// # Errors
     /// As [`TrainStep::export`] and [`TrainStep::averages`].
     pub fn export_averages(&self) -> Result<Vec<u8>> {
-        export::export(&self.document, &self.averages()?, &format!("{}, moving averages", self.note()))
+        export::export(
+            &self.document,
+            &self.untied,
+            &self.averages()?,
+            &format!("{}, moving averages", self.note()),
+        )
     }
 
     fn note(&self) -> String {
