@@ -1023,7 +1023,7 @@ struct TrainerOptions {
     BatchNorm batch_norm = BatchNorm::frozen;
     /// What is trained: "all", "head", "decoder", "norm", "bias", "lora:r=8", patterns over names, separated by commas.
     std::string params = "all";
-    /// The loss: "ce", "dice", "ce + 0.5 dice", ...
+    /// The loss: "ce", "dice", "ce+0.5*dice", ...
     std::string loss = "ce";
     /// Weights of the classes. Empty: all 1.
     std::vector<float> class_weights{};
