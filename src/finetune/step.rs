@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use crate::autodiff::adapter::Adapter;
 use crate::autodiff::compile::{compile, compile_prepared};
 use crate::autodiff::frontier::{Cut, cut};
 use crate::autodiff::{Kernels, Parameter, StepOptions};
@@ -13,6 +14,7 @@ use crate::finetune::engine::{Data, Engine, Rate};
 use crate::finetune::export;
 use crate::finetune::features::{CacheUse, FeatureCache, Features};
 use crate::finetune::host::Host;
+use crate::finetune::merge::merged;
 use crate::finetune::state::TrainState;
 use crate::finetune::update::Outcome;
 use crate::model::Model;
@@ -88,6 +90,7 @@ pub struct TrainStep {
     engine: Box<dyn Engine>,
     features: Option<Features>,
     parameters: Vec<Parameter>,
+    adapters: Vec<Adapter>,
     image_shape: Vec<usize>,
     logits_shape: Vec<usize>,
     trained_elements: usize,
@@ -138,7 +141,7 @@ impl TrainStep {
         };
         let mut session = run.session.clone();
         session.operators = options.kernels != Kernels::NONE;
-        let parameters = compiled.parameters.clone();
+        let (parameters, adapters) = (compiled.parameters.clone(), compiled.adapters.clone());
         let logits_shape = compiled.graph.shape(compiled.logits).to_vec();
         let trained = compiled.trained.iter().map(|own| own.parameter.shape.iter().product::<usize>());
         let trained_elements = trained.sum();
@@ -152,6 +155,7 @@ impl TrainStep {
             engine,
             features,
             parameters,
+            adapters,
             image_shape: image_shape.ok_or_else(|| Error::internal("a model without input"))?,
             logits_shape,
             trained_elements,
@@ -310,7 +314,8 @@ impl TrainStep {
         self.engine.gradients(self.scale, None)
     }
 
-    /// The trained weights, and the running statistics that steps update, by the names of the initializers.
+    /// The trained weights, and the running statistics that steps update, by the names of the initializers. Adapters come
+    /// as they are, as `NAME.lora_A` and `NAME.lora_B` of the initializer `NAME` that they are beside, which is not trained.
     ///
     /// # Errors
     /// The runtime's.
@@ -462,12 +467,12 @@ impl TrainStep {
     }
 
     /// The finetuned model: the original file with the trained tensors' new elements and a note of what was trained in
-    /// its metadata; every other byte is the file's.
+    /// its metadata; every other byte is the file's. Adapters are merged into the weights that they are beside.
     ///
     /// # Errors
     /// `LimitExceeded` from 2 GiB on; the runtime's.
     pub fn export(&self) -> Result<Vec<u8>> {
-        export::export(&self.document, &self.weights()?, &self.note())
+        export::export(&self.document, &merged(&self.adapters, self.weights()?)?, &self.note())
     }
 
     /// As [`TrainStep::export`], with the moving averages in place of the weights.
@@ -475,7 +480,8 @@ impl TrainStep {
     /// # Errors
     /// As [`TrainStep::export`] and [`TrainStep::averages`].
     pub fn export_averages(&self) -> Result<Vec<u8>> {
-        export::export(&self.document, &self.averages()?, &format!("{}, moving averages", self.note()))
+        let averages = merged(&self.adapters, self.averages()?)?;
+        export::export(&self.document, &averages, &format!("{}, moving averages", self.note()))
     }
 
     fn note(&self) -> String {
