@@ -40,7 +40,7 @@ fn starting(path: &Path, prefix: &str) -> Tensors {
 
 #[test]
 fn adapters_are_trained_as_pytorch_trains_them() {
-    let batches = tensors::read(&folder().join("batches.safetensors")).unwrap();
+    let batches = tensors::read(folder().join("batches.safetensors")).unwrap();
     let (images, labels) = (values(&batches["images"]), &batches["labels"].elements);
     let glebe::weights::tensors::Elements::U8(labels) = labels else { panic!("{labels:?}") };
     let batch = |step: usize| Batch {
