@@ -118,7 +118,8 @@ pub(crate) fn prepare(document: &Document, options: &StepOptions) -> Result<Prep
     }
     let mut parameters = parameters(&graph);
     let ends = graph.outputs().to_vec();
-    let Choice { trained: mut ids, adapted } = options.params.choose(&graph, &parameters, &ends)?;
+    let file: Vec<&str> = document.graph().initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let Choice { trained: mut ids, adapted } = options.params.choose(&graph, &parameters, &ends, &file)?;
     if options.batch_norm == BatchNorm::Affine {
         let of_batch_norm = |own: &&Parameter| {
             matches!(own.role, Role::NormScale | Role::NormBias)

@@ -94,6 +94,9 @@ impl Selection {
     /// The values that are trained, and those that have an adapter, in the order of `parameters`; `outputs` are what the
     /// loss is computed from.
     ///
+    /// `file` are the names of all tensors of the file: one may be excluded that is no parameter (any more), for instance
+    /// the scales of a Resize.
+    ///
     /// # Errors
     /// `InvalidArgument` for a pattern that matches nothing, where nothing is left to train, and where adapters are asked
     /// for and no weight can have one.
@@ -102,6 +105,7 @@ impl Selection {
         graph: &Graph,
         parameters: &[Parameter],
         outputs: &[ValueId],
+        file: &[&str],
     ) -> Result<Choice> {
         let mut adapted = vec![false; parameters.len()];
         let mut chosen = vec![false; parameters.len()];
@@ -120,7 +124,10 @@ impl Selection {
                 }
                 continue;
             }
-            let named = term.what.named(graph, parameters, outputs)?;
+            let named = match term.what.named(graph, parameters, outputs) {
+                Err(_) if term.exclude && term.what.is_among(file) => continue,
+                named => named?,
+            };
             for ((chosen, adapted), named) in chosen.iter_mut().zip(&mut adapted).zip(named) {
                 if named {
                     // Trained itself or frozen: no adapter either way.
@@ -144,6 +151,11 @@ impl Selection {
 }
 
 impl What {
+    /// Whether it is a pattern that one of `names` matches.
+    fn is_among(&self, names: &[&str]) -> bool {
+        matches!(self, What::Pattern(pattern) if names.iter().any(|name| name_matches(pattern, name)))
+    }
+
     fn named(&self, graph: &Graph, parameters: &[Parameter], outputs: &[ValueId]) -> Result<Vec<bool>> {
         let by = |test: &dyn Fn(&Parameter) -> bool| -> Vec<bool> {
             parameters.iter().map(|parameter| parameter.is_trainable() && test(parameter)).collect()

@@ -1,6 +1,7 @@
 //! The training step.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use crate::autodiff::adapter::Adapter;
 use crate::autodiff::compile::{compile, compile_prepared};
@@ -87,6 +88,8 @@ pub struct Applied {
 pub struct TrainStep {
     options: StepOptions,
     document: crate::onnx::Document,
+    /// Trained tensors that are an Identity of another in the file, and that other.
+    untied: Vec<(String, String)>,
     engine: Box<dyn Engine>,
     features: Option<Features>,
     parameters: Vec<Parameter>,
@@ -143,6 +146,7 @@ impl TrainStep {
         session.operators = options.kernels != Kernels::NONE;
         let (parameters, adapters) = (compiled.parameters.clone(), compiled.adapters.clone());
         let logits_shape = compiled.graph.shape(compiled.logits).to_vec();
+        let untied = compiled.graph.untied().to_vec();
         let trained = compiled.trained.iter().map(|own| own.parameter.shape.iter().product::<usize>());
         let trained_elements = trained.sum();
         let engine: Box<dyn Engine> = match by_host {
@@ -152,6 +156,7 @@ impl TrainStep {
         Ok(TrainStep {
             options,
             document: model.document().clone(),
+            untied,
             engine,
             features,
             parameters,
@@ -455,24 +460,27 @@ impl TrainStep {
     ///
     /// # Errors
     /// `AlreadyExists` for a file that is there unless `overwrite`; `Io`; as [`TrainStep::export`].
-    pub fn export_to(&self, path: impl AsRef<std::path::Path>, overwrite: bool) -> Result<()> {
-        let path = path.as_ref();
-        let bytes = self.export()?;
-        let staged = StagedFile::new(path, overwrite)?;
-        let io = |error| Error::io("write", path, error);
-        let mut file = std::fs::File::create(staged.path()).map_err(io)?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io)?;
-        drop(file);
-        staged.commit(overwrite)
+    pub fn export_to(&self, path: impl AsRef<Path>, overwrite: bool) -> Result<()> {
+        write(path.as_ref(), &self.export()?, overwrite)
+    }
+
+    /// Writes [`TrainStep::export_averages`] to a file, as a whole or not at all.
+    ///
+    /// # Errors
+    /// As [`TrainStep::export_to`] and [`TrainStep::export_averages`].
+    pub fn export_averages_to(&self, path: impl AsRef<Path>, overwrite: bool) -> Result<()> {
+        write(path.as_ref(), &self.export_averages()?, overwrite)
     }
 
     /// The finetuned model: the original file with the trained tensors' new elements and a note of what was trained in
-    /// its metadata; every other byte is the file's. Adapters are merged into the weights that they are beside.
+    /// its metadata; every other byte is the file's. A trained tensor that the file gives as the Identity of an equal one
+    /// gets elements of its own in that node's place, and elements in other files come into this one. Adapters are merged
+    /// into the weights that they are beside.
     ///
     /// # Errors
     /// `LimitExceeded` from 2 GiB on; the runtime's.
     pub fn export(&self) -> Result<Vec<u8>> {
-        export::export(&self.document, &merged(&self.adapters, self.weights()?)?, &self.note())
+        self.file(self.weights()?, &self.note())
     }
 
     /// As [`TrainStep::export`], with the moving averages in place of the weights.
@@ -480,13 +488,25 @@ impl TrainStep {
     /// # Errors
     /// As [`TrainStep::export`] and [`TrainStep::averages`].
     pub fn export_averages(&self) -> Result<Vec<u8>> {
-        let averages = merged(&self.adapters, self.averages()?)?;
-        export::export(&self.document, &averages, &format!("{}, moving averages", self.note()))
+        self.file(self.averages()?, &format!("{}, moving averages", self.note()))
+    }
+
+    fn file(&self, trained: Tensors, note: &str) -> Result<Vec<u8>> {
+        export::export(&self.document, &self.untied, &merged(&self.adapters, trained)?, note)
     }
 
     fn note(&self) -> String {
         format!("{} updates of {} with {}", self.updates, self.options.params, self.options.optimizer.kind)
     }
+}
+
+fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
+    let staged = StagedFile::new(path, overwrite)?;
+    let io = |error| Error::io("write", path, error);
+    let mut file = std::fs::File::create(staged.path()).map_err(io)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
+    drop(file);
+    staged.commit(overwrite)
 }
 
 fn one(mut found: Tensors, name: &str) -> Result<NamedTensor> {
