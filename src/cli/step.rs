@@ -16,7 +16,9 @@ use crate::args::{Arguments, StepArguments};
 
 /// Runs the steps and prints the loss of each.
 pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> {
-    for output in [&options.gradients, &options.weights, &options.export].into_iter().flatten() {
+    for output in
+        [&options.gradients, &options.weights, &options.averages, &options.export].into_iter().flatten()
+    {
         if output.exists() && !options.overwrite {
             let error =
                 Error::new(ErrorKind::AlreadyExists, "the file exists: give --overwrite to replace it");
@@ -38,23 +40,34 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
     run.session.arena = !options.no_arena;
     run.session.profile = options.profile.clone();
     run.portable = options.portable;
+    if options.accumulate == 0 {
+        return Err(Error::invalid("expected 1 batch a step or more, got 0"));
+    }
     let started = Instant::now();
     let mut step = TrainStep::new(&model, &step_options, &run)?;
     let build_ms = started.elapsed().as_secs_f64() * 1e3;
+    if let Some(scale) = options.loss_scale {
+        step.set_loss_scale(scale)?;
+    }
     let (mut losses, mut times) = (Vec::new(), Vec::new());
     let mut first_gradients = None;
-    for index in 0..options.steps.unwrap_or(batches.steps) {
-        let batch = batches.get(index % batches.steps);
+    let each = options.accumulate;
+    for index in 0..options.steps.unwrap_or(batches.steps.div_ceil(each)) {
         let started = Instant::now();
-        let output = step.accumulate(&batch)?;
+        let mut loss = 0.0;
+        for part in 0..each {
+            let batch = batches.get((index * each + part) % batches.steps);
+            loss += f64::from(step.accumulate(&batch)?.loss);
+        }
+        let loss = (loss / each as f64) as f32;
         if index == 0 && options.gradients.is_some() {
             first_gradients = Some(step.gradients()?);
         }
         step.apply(options.lr)?;
         times.push(started.elapsed().as_secs_f64() * 1e3);
-        losses.push(output.loss);
+        losses.push(loss);
         if !options.json {
-            crate::out::line(format_args!("step {} loss {}", index + 1, output.loss))?;
+            crate::out::line(format_args!("step {} loss {}", index + 1, loss))?;
         }
     }
     if let (Some(path), Some(gradients)) = (&options.gradients, first_gradients) {
@@ -62,6 +75,9 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
     }
     if let Some(path) = &options.weights {
         tensors::write(path, &step.weights()?, &BTreeMap::new(), options.overwrite)?;
+    }
+    if let Some(path) = &options.averages {
+        tensors::write(path, &step.averages()?, &BTreeMap::new(), options.overwrite)?;
     }
     if let Some(path) = &options.export {
         step.export_to(path, options.overwrite)?;
@@ -116,9 +132,17 @@ fn step_options(options: &StepArguments, batches: &Batches) -> Result<StepOption
     }
     optimizer.momentum = options.momentum;
     optimizer.nesterov = options.nesterov;
+    optimizer.betas = options.betas.unwrap_or(optimizer.betas);
+    optimizer.alpha = options.alpha.unwrap_or(optimizer.alpha);
+    optimizer.epsilon = options.epsilon.unwrap_or(optimizer.epsilon);
+    optimizer.groups = options.groups.clone();
+    optimizer.decay_norm_and_bias = !options.no_norm_decay;
+    optimizer.ema_decay = options.ema_decay;
+    optimizer.loss_scale = options.loss_scale.is_some();
     optimizer.clip_norm = options.clip_norm;
     optimizer.clip_value = options.clip_value;
     step.optimizer = optimizer;
+    step.seed = options.seed;
     Ok(step)
 }
 
