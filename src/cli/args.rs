@@ -11,7 +11,9 @@ use glebe::runtime::Provider;
 use glebe::segment::{Activation, Product};
 use glebe::tiling::{Blend, Overlap};
 
-/// Score rasters with ONNX segmentation models.
+use crate::bytes::Bytes;
+
+/// Score rasters with ONNX segmentation models, and finetune these.
 #[derive(Debug, Parser)]
 #[command(name = "glebe", version, max_term_width = 110)]
 pub(crate) struct Arguments {
@@ -174,6 +176,26 @@ pub(crate) struct StepArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) export: Option<PathBuf>,
 
+    /// All that steps change, at the end: go on with --init-state
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Goes on from a file of --state, with the same model and options, bit by bit
+    #[arg(long, value_name = "FILE")]
+    pub(crate) init_state: Option<PathBuf>,
+
+    /// Keeps in memory what the frozen part gives for every image, up to this size (512MiB)
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) cache_memory: Option<Bytes>,
+
+    /// Keeps it in a file too, up to this size
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) cache_file: Option<Bytes>,
+
+    /// Folder of that file, which has no name and vanishes at the end; by default the system's temporary one
+    #[arg(long, value_name = "FOLDER", requires = "cache_file")]
+    pub(crate) cache_folder: Option<PathBuf>,
+
     /// Replace output files that are there
     #[arg(long)]
     pub(crate) overwrite: bool,
@@ -205,6 +227,13 @@ pub(crate) struct StepArguments {
     /// Write the times of all nodes to a file that begins so
     #[arg(long, value_name = "START")]
     pub(crate) profile: Option<PathBuf>,
+}
+
+impl StepArguments {
+    /// Whether features are to be kept.
+    pub(crate) fn has_cache(&self) -> bool {
+        self.cache_memory.is_some() || self.cache_file.is_some()
+    }
 }
 
 #[derive(Debug, Args)]

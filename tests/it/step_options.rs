@@ -128,3 +128,29 @@ fn settings_that_make_no_sense_are_refused() {
         assert!(told.contains(said) && told.lines().count() == 1, "{more:?}: {told}");
     }
 }
+
+#[test]
+fn a_run_goes_on_from_its_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (whole, all) = step(&["--steps", "4", "--ema-decay", "0.9"], "--weights");
+    let state = at("state.safetensors");
+    let (first, _) = step(&["--steps", "2", "--ema-decay", "0.9", "--state", &state], "--weights");
+    assert_eq!(first, whole[..2]);
+    assert!(glebe::finetune::TrainState::read(&state).unwrap().updates == 2);
+    // Batches come round from the beginning, so the third step sees what the third would have only with one batch a file.
+    let (_, second) = step(&["--steps", "0", "--ema-decay", "0.9", "--init-state", &state], "--weights");
+    let (_, after_two) = step(&["--steps", "2", "--ema-decay", "0.9"], "--weights");
+    assert_eq!(second, after_two);
+    assert_ne!(second, all);
+}
+
+#[test]
+fn features_are_kept_over_the_epochs() {
+    let (plain, a) = step(&["--params", "head", "--steps", "6"], "--weights");
+    for size in [&["--cache-memory", "1MiB"][..], &["--cache-file", "1MiB"], &["--cache-memory", "0"]] {
+        let (cached, b) = step(&[&["--params", "head", "--steps", "6"], size].concat(), "--weights");
+        assert!(plain.iter().zip(&cached).all(|(a, b)| (a - b).abs() < 1e-5), "{plain:?} {cached:?}");
+        assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+    }
+}
