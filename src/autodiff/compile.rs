@@ -57,8 +57,8 @@ pub(crate) struct Statistic {
 pub(crate) struct Compiled {
     /// The graph; its outputs are not chosen yet.
     pub(crate) graph: Graph,
-    /// The image's input, `[N, C, H, W]`.
-    pub(crate) image: ValueId,
+    /// What is given for a batch, in order: the images `[N, C, H, W]`, or the features that the frozen part made of them.
+    pub(crate) inputs: Vec<ValueId>,
     /// Labels and mask.
     pub(crate) targets: Targets,
     /// What the logits' gradient is multiplied with, where the optimizer has a loss scale.
@@ -78,6 +78,7 @@ pub(crate) struct Compiled {
 }
 
 /// A model with static shapes, its activation cut off, and the tensors that are to be trained.
+#[derive(Debug)]
 pub(crate) struct Prepared {
     /// The graph; its outputs are the logits, and behind them the auxiliary ones if any.
     pub(crate) graph: Graph,
@@ -130,12 +131,20 @@ pub(crate) fn prepare(document: &Document, options: &StepOptions) -> Result<Prep
 /// Builds loss and gradients.
 ///
 /// # Errors
-/// As [`prepare`]; `ModelUnsupported` naming every operator without a rule between a trained tensor and the loss.
+/// As [`prepare`]; `ModelUnsupported` naming the first operator without a rule between a trained tensor and the loss.
 pub(crate) fn compile(document: &Document, options: &StepOptions) -> Result<Compiled> {
-    let Prepared { graph, parameters: own_parameters, chosen } = prepare(document, options)?;
+    compile_prepared(prepare(document, options)?, options)
+}
+
+/// Builds loss and gradients of a part of a model.
+///
+/// # Errors
+/// As [`compile`].
+pub(crate) fn compile_prepared(prepared: Prepared, options: &StepOptions) -> Result<Compiled> {
+    let Prepared { graph, parameters: own_parameters, chosen } = prepared;
     let (mut graph, parameters, running) = lowered(graph, own_parameters, &chosen, options)?;
     let ends: Vec<ValueId> = graph.outputs()[..1 + usize::from(options.auxiliary.is_some())].to_vec();
-    let image = *graph.inputs().first().ok_or_else(|| Error::internal("a model without input"))?;
+    let inputs = graph.inputs().to_vec();
     let targets: Vec<ValueId> = chosen.iter().map(|&index| parameters[index].id).collect();
     if let Some(&node) = unsupported(&graph, &ends, &targets).first() {
         return Err(without_rule(&graph, node, &targets));
@@ -186,7 +195,7 @@ pub(crate) fn compile(document: &Document, options: &StepOptions) -> Result<Comp
     graph.rename(loss, names::LOSS);
     Ok(Compiled {
         graph,
-        image,
+        inputs,
         targets: labels,
         scale,
         logits: ends[0],

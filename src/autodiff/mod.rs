@@ -1,20 +1,21 @@
 //! The training compiler: from an inference graph to loss, gradients and optimizer update in standard ONNX operators.
 //! Pure graph work on [`crate::onnx`]; one file a family of rules.
 
-#![allow(dead_code, reason = "the update as a graph waits for the providers it is for")]
-
 pub(crate) mod backward;
 pub(crate) mod batch_norm;
 pub(crate) mod compile;
 pub(crate) mod decompose;
 pub(crate) mod emit;
+pub(crate) mod frontier;
 mod kernels;
+pub(crate) mod liveness;
 pub mod loss;
 pub mod optimizer;
 mod options;
 mod parameter;
 pub(crate) mod rules;
 mod selection;
+pub(crate) mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -24,3 +25,4 @@ pub use optimizer::{Optimizer, OptimizerKind, ParameterGroup};
 pub use options::{BatchNorm, StepOptions};
 pub use parameter::{Parameter, Role};
 pub use selection::{Lora, Selection};
+pub use survey::Support;

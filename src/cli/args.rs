@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Bare training steps on arrays: parity checks, porting a model
     Step(Box<StepArguments>),
     /// What a model or raster is, and what it needs
-    Inspect(InspectArguments),
+    Inspect(Box<InspectArguments>),
     /// What was found: ONNX Runtime, GDAL, providers, and why one is not usable
     Doctor(DoctorArguments),
 }
@@ -185,6 +185,54 @@ pub(crate) struct InspectArguments {
     /// More GDAL drivers that may open the raster (VRT, for example)
     #[arg(long = "driver", value_name = "NAME")]
     pub(crate) drivers: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) training: TrainingArguments,
+}
+
+/// What `inspect` is to say about training a model.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct TrainingArguments {
+    /// What training this would mean: all, head, decoder, norm, bias, lora:r=8, patterns over names, ! before what is not
+    #[arg(long, value_name = "LIST")]
+    pub(crate) params: Option<Selection>,
+
+    /// Images in pixels: 256 or 256x512 (height x width) [default: the model's own, else 256]
+    #[arg(long, value_name = "PIXELS", value_parser = image_size, requires = "params")]
+    pub(crate) size: Option<[usize; 2]>,
+
+    /// Images a step [default: the model's own, else 4]
+    #[arg(long, value_name = "N", requires = "params")]
+    pub(crate) batch: Option<usize>,
+
+    /// BatchNormalization: frozen, affine or train
+    #[arg(long, default_value = "frozen", value_name = "MODE", requires = "params")]
+    pub(crate) bn: BatchNorm,
+
+    /// Loss, as of `step`
+    #[arg(long, default_value = "ce", requires = "params")]
+    pub(crate) loss: Loss,
+
+    /// sgd, adam, amsgrad, adamw, rmsprop
+    #[arg(long, default_value = "adamw", requires = "params")]
+    pub(crate) optimizer: OptimizerKind,
+
+    /// Output with the logits [default: the first]
+    #[arg(long, value_name = "NAME", requires = "params")]
+    pub(crate) output: Option<String>,
+
+    /// Auxiliary output
+    #[arg(long, value_name = "NAME", requires = "params")]
+    pub(crate) aux_output: Option<String>,
+
+    /// Build the step, run it twice on noise and say how long it takes
+    #[arg(long, requires = "params")]
+    pub(crate) measure: bool,
+
+    /// Threads of the measurement; 0 is one a processor
+    #[arg(long, default_value_t = 0, value_name = "N", requires = "measure")]
+    pub(crate) threads: usize,
 }
 
 /// Options that the model's metadata does not give, or that shall win over it.
@@ -339,6 +387,15 @@ fn tile(text: &str) -> Result<Size, String> {
     match text.split_once('x') {
         None => side(text).map(|side| Size::new(side, side)),
         Some((width, height)) => Ok(Size::new(side(width)?, side(height)?)),
+    }
+}
+
+fn image_size(text: &str) -> Result<[usize; 2], String> {
+    let wrong = || format!("expected pixels (256 or 256x512), got {text:?}");
+    let side = |text: &str| text.trim().parse::<usize>().ok().filter(|&side| side > 0).ok_or_else(wrong);
+    match text.split_once('x') {
+        None => side(text).map(|side| [side, side]),
+        Some((height, width)) => Ok([side(height)?, side(width)?]),
     }
 }
 

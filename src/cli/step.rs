@@ -183,6 +183,7 @@ impl Batches {
                 // The type is open for types to come; none is read today.
                 _ => Labels::U8(&[]),
             },
+            keys: None,
             mask: self.mask.as_ref().map(|mask| part(mask, index, self.steps)),
         }
     }

@@ -17,6 +17,7 @@ mod examples;
 mod fixtures;
 mod identity;
 mod placement;
+mod preflight;
 mod products;
 mod rasters;
 mod sessions;

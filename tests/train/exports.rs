@@ -21,11 +21,12 @@ fn trained(path: &Path, options: &StepOptions) -> (TrainStep, Vec<f32>, Vec<f32>
         |index: usize| (batches.array("images").part(index).f32(), batches.array("labels").part(index).u8());
     for index in 0..2 {
         let (images, labels) = part(index);
-        step.step(&Batch { images: &images, labels: Labels::U8(&labels), mask: None }, 0.01).unwrap();
+        step.step(&Batch { images: &images, labels: Labels::U8(&labels), mask: None, keys: None }, 0.01)
+            .unwrap();
     }
     let (images, labels) = part(2);
     step.want_logits(true);
-    let batch = Batch { images: &images, labels: Labels::U8(&labels), mask: None };
+    let batch = Batch { images: &images, labels: Labels::U8(&labels), mask: None, keys: None };
     let logits = step.accumulate(&batch).unwrap().logits.unwrap();
     step.discard();
     (step, images, logits)

@@ -54,7 +54,9 @@ fn run(case: &Case<'_>) -> (f64, Vec<f32>, Option<Vec<f32>>) {
     let model = network(shape, case.auxiliary);
     let mut step = TrainStep::new(&model, &options, &run_options(case.portable)).unwrap();
     let images = case.logits.f32();
-    let output = step.accumulate(&Batch { images: &images, labels: case.labels, mask: case.mask }).unwrap();
+    let output = step
+        .accumulate(&Batch { images: &images, labels: case.labels, mask: case.mask, keys: None })
+        .unwrap();
     let mut gradients = step.gradients().unwrap();
     let mut take = |name: &str| match gradients.remove(name).map(|tensor| tensor.elements) {
         Some(Elements::F32(values)) => Some(values),

@@ -70,7 +70,7 @@ fn complaints(path: &Path, norms: BatchNorm, portable: bool) -> Vec<String> {
         let labels = batches.array("labels").part(index).u8();
         let (pixels, targets) = (images.f32(), bands(&images));
         let labels = if golden.note("loss") == "mse" { Labels::F32(&targets) } else { Labels::U8(&labels) };
-        let output = match step.accumulate(&Batch { images: &pixels, labels, mask: None }) {
+        let output = match step.accumulate(&Batch { images: &pixels, labels, mask: None, keys: None }) {
             Ok(output) => output,
             Err(error) => return vec![format!("{name}: {error}")],
         };

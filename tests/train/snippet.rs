@@ -35,7 +35,7 @@ fn the_page_on_exporting_does_what_it_says() {
     let images: Vec<f32> =
         (0..2 * 3 * 64 * 64).map(|index| ((index * 37 % 101) as f32 / 50.0) - 1.0).collect();
     let labels: Vec<u8> = (0..2 * 64 * 64).map(|index| u8::from(index % 64 > 20)).collect();
-    let batch = Batch { images: &images, labels: Labels::U8(&labels), mask: None };
+    let batch = Batch { images: &images, labels: Labels::U8(&labels), mask: None, keys: None };
     let mut logits = Vec::new();
     for file in ["model.onnx", "dynamo.onnx"] {
         let model = open(&at(file));

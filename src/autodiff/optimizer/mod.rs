@@ -21,9 +21,7 @@ mod graph;
 mod group;
 mod spec;
 
-pub(crate) use graph::precise;
-#[cfg(test)]
-pub(crate) use graph::{Update, emit};
+pub(crate) use graph::{Update, emit, precise};
 pub use group::ParameterGroup;
 pub(crate) use group::{Rates, rates};
 pub use spec::{Optimizer, OptimizerKind};
