@@ -7,7 +7,6 @@ use glebe::ErrorKind;
 use glebe::autodiff::{StepOptions, Support};
 use glebe::finetune::{Preflight, preflight};
 use glebe::model::{Model, ModelOptions};
-use glebe::onnx::proto::NodeProto;
 use glebe::onnx::{Dim, Document, ElementType, Facts, GraphBuilder, Limits};
 use serde_json::Value;
 
