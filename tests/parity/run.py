@@ -231,7 +231,7 @@ def verdict(row):
     if not row["ok"]:
         return "fails: " + "; ".join(row["failures"])
     by_own = [what for what, key, limit in (("gradient", "gradient_error", GRADIENT), ("losses", "loss_error", LOSS)) if row[key] > limit]
-    return "passes" + (f" ({' and '.join(by_own)}: as near as PyTorch is to itself)" if by_own else "")
+    return "passes" + (f" ({' and '.join(by_own)}: PyTorch's own allowed)" if by_own else "")
 
 
 def table(rows):
