@@ -5,6 +5,7 @@ use crate::autodiff::backward::{gradients, on_path, unsupported, without_rule};
 use crate::autodiff::batch_norm::{Running, with_batch_statistics};
 use crate::autodiff::decompose::decompose;
 use crate::autodiff::emit::Emit;
+use crate::autodiff::frozen_norm::drawn_into_convolutions;
 use crate::autodiff::loss::{self, Targets};
 use crate::autodiff::optimizer::{Rates, rates};
 use crate::autodiff::parameter::{Parameter, Role, parameters};
@@ -230,7 +231,7 @@ fn renew(parameters: &mut [Parameter], map: &ValueMap) -> Result<()> {
 }
 
 /// Takes apart what has no rule of its own between trained tensors and outputs, and puts batch statistics in the place of
-/// running ones where that is asked for. Values get other identities: gives the parameters with their new ones.
+/// running ones where that is asked for, or else draws normalisations into convolutions. Values get other identities: gives the parameters with their new ones.
 fn lowered(
     graph: Graph,
     mut parameters: Vec<Parameter>,
@@ -242,6 +243,10 @@ fn lowered(
     let (mut graph, map) = decompose(&graph, &|index| path.binary_search(&index).is_ok())?;
     renew(&mut parameters, &map)?;
     if options.batch_norm != BatchNorm::Train {
+        let targets: Vec<ValueId> = chosen.iter().map(|&index| parameters[index].id).collect();
+        let path = on_path(&graph, graph.outputs(), &targets);
+        let (graph, map) = drawn_into_convolutions(&graph, &|index| path.binary_search(&index).is_ok())?;
+        renew(&mut parameters, &map)?;
         return Ok((graph, parameters, Vec::new()));
     }
     let made = with_batch_statistics(&graph, &|_| true)?;

@@ -7,6 +7,9 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Kernels {
+    /// `ConvForward` and `ConvInputGrad`: convolutions whose weights are inputs, with their activation, and the gradient
+    /// of a convolution's input.
+    pub convolution: bool,
     /// `ConvWeightGrad`: the gradient of a convolution's weight.
     pub conv_weight_grad: bool,
     /// `SoftmaxCrossEntropy`: loss and gradient of logits.
@@ -15,8 +18,8 @@ pub struct Kernels {
 
 impl Kernels {
     /// Standard operators only.
-    pub const NONE: Kernels = Kernels { conv_weight_grad: false, cross_entropy: false };
+    pub const NONE: Kernels = Kernels { convolution: false, conv_weight_grad: false, cross_entropy: false };
 
     /// All that there are.
-    pub const ALL: Kernels = Kernels { conv_weight_grad: true, cross_entropy: true };
+    pub const ALL: Kernels = Kernels { convolution: true, conv_weight_grad: true, cross_entropy: true };
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::autodiff::compile::{Compiled, names};
+use crate::autodiff::lowering::lowered;
 use crate::autodiff::optimizer::Rates;
 use crate::autodiff::{Optimizer, StepOptions};
 use crate::error::{Error, Result};
@@ -78,7 +79,7 @@ impl Host {
         }
         outputs.extend(statistics.iter().map(|own| own.updated));
         graph.set_outputs(outputs);
-        let bytes = graph.to_bytes("train")?;
+        let bytes = lowered(&graph, options.kernels)?.to_bytes("train")?;
         let session = BoundSession::new(runtime, &bytes, session_options)?;
         drop(bytes);
         let tensor = |id| session.zeros(graph.kind(id).element, graph.shape(id));

@@ -111,8 +111,7 @@ pub struct Memory {
     /// Most that results and gradients of nodes take at a time.
     pub working_peak: u64,
     /// Predicted peak of the process on the CPU provider, while the step is built or while it runs: all of these, the
-    /// images, the file, the runtime's copies of the weights and the program itself. The runtime's arena keeps what the
-    /// first step has taken beside the block that it plans for the later ones, so what nodes take counts twice.
+    /// images, the file, the runtime's copies of the weights and the program itself.
     pub peak: u64,
     /// The same without the arena ([`SessionOptions::arena`](crate::runtime::SessionOptions::arena)).
     pub peak_without_arena: u64,

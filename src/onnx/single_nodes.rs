@@ -287,6 +287,22 @@ fn own_operators_have_types() {
     node.set(AttributeProto::int("group", 4));
     assert!(graph.add_one(node).is_err());
 
+    let w = graph.add_input("w", float(&[4, 3, 3, 3]));
+    let mut node = Node::new("ConvForward");
+    node.domain = "glebe".to_owned();
+    node.inputs = vec![Some(x), Some(w)];
+    node.attributes = vec![AttributeProto::ints("kernel_shape", &[3, 3]), AttributeProto::int("group", 2)];
+    let made = graph.add_one(node.clone()).unwrap();
+    assert_eq!(graph.kind(made), &float(&[2, 4, 7, 7]));
+    node.op_type = "ConvInputGrad".to_owned();
+    node.inputs = vec![Some(g), Some(w)];
+    node.set(AttributeProto::ints("input_shape", &[9, 9]));
+    let made = graph.add_one(node.clone()).unwrap();
+    assert_eq!(graph.kind(made), &float(&[2, 6, 9, 9]));
+    // Which gives no gradient of seven rows.
+    node.set(AttributeProto::ints("input_shape", &[10, 9]));
+    assert!(graph.add_one(node).is_err());
+
     let labels = graph.add_input("labels", ValueType::new(ElementType::Int64, [2, 7, 7]));
     let mut node = Node::new("SoftmaxCrossEntropy");
     node.domain = "glebe".to_owned();

@@ -117,6 +117,15 @@ const FLIP_FROM: usize = 96 * 96;
 /// CUDA provider (microsoft/onnxruntime#11312).
 fn input_gradient(vjp: &mut Vjp<'_>, conv: &Convolution, g: ValueId, w: ValueId) -> Result<ValueId> {
     let windows = &conv.windows;
+    if vjp.kernels.convolution && windows.kernel.len() == 2 {
+        let mut node = Node::new("ConvInputGrad");
+        node.domain = "glebe".to_owned();
+        node.inputs = vec![Some(g), Some(w)];
+        node.attributes = attributes(windows, conv.group);
+        let size: Vec<i64> = windows.inputs.iter().map(|&size| size as i64).collect();
+        node.set(AttributeProto::ints("input_shape", &size));
+        return vjp.graph.add_one(node);
+    }
     let pixels: usize = windows.outputs.iter().product();
     let fits = (0..windows.kernel.len()).all(|axis| {
         let reach = (windows.kernel[axis] - 1) * windows.dilations[axis];

@@ -12,6 +12,7 @@ mod compositions;
 mod coverage;
 mod difference;
 mod edges;
+mod frozen_norm;
 mod generators;
 mod golden;
 mod interpreter;

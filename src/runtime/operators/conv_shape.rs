@@ -1,5 +1,7 @@
 //! The sizes of a two-dimensional convolution.
 
+use ort::operator::KernelContext;
+
 /// The sizes of a two-dimensional convolution of `[n, c, h, w]` by `[m, c / groups, kernel]` to `[n, m, out]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ConvShape {
@@ -48,6 +50,32 @@ impl ConvAttributes {
     }
 }
 
+impl ConvAttributes {
+    /// Reads what stands at a node, all but the kernel as in Conv.
+    pub(super) fn of(context: &KernelContext<'_>, kernel: &[i64]) -> ort::Result<ConvAttributes> {
+        let list = |name: &str| context.get::<Vec<i64>>(name);
+        let (strides, dilations, pads) = (list("strides"), list("dilations"), list("pads"));
+        ConvAttributes::new(
+            kernel,
+            strides.as_deref(),
+            dilations.as_deref(),
+            pads.as_deref(),
+            context.get("group"),
+        )
+        .map_err(ort::Error::new)
+    }
+
+    /// Height and width of the result for an input of these.
+    pub(super) fn output(&self, input: [usize; 2]) -> Option<[usize; 2]> {
+        let size = |axis: usize| {
+            let reach = self.dilations[axis].checked_mul(self.kernel[axis] - 1)?;
+            let padded = input[axis].checked_add(self.pads[axis])?.checked_add(self.pads[axis + 2])?;
+            Some(padded.checked_sub(reach)?.checked_sub(1)? / self.strides[axis] + 1)
+        };
+        Some([size(0)?, size(1)?])
+    }
+}
+
 fn numbers<const N: usize>(name: &str, values: &[i64], least: i64) -> Result<[usize; N], String> {
     let list: Vec<usize> = values
         .iter()
@@ -62,14 +90,8 @@ impl ConvShape {
     pub(super) fn new(attributes: &ConvAttributes, x: &[i64], dy: &[i64]) -> Result<ConvShape, String> {
         let ([images, channels, height, width], [images_out, filters, rows, columns]) = (dims(x)?, dims(dy)?);
         let a = attributes;
-        let expected = |axis: usize, size: usize| {
-            let reach = a.dilations[axis].checked_mul(a.kernel[axis] - 1)?;
-            let padded = size.checked_add(a.pads[axis])?.checked_add(a.pads[axis + 2])?;
-            Some(padded.checked_sub(reach)?.checked_sub(1)? / a.strides[axis] + 1)
-        };
         if images != images_out
-            || expected(0, height) != Some(rows)
-            || expected(1, width) != Some(columns)
+            || a.output([height, width]) != Some([rows, columns])
             || !channels.is_multiple_of(a.groups)
             || !filters.is_multiple_of(a.groups)
         {
@@ -105,7 +127,7 @@ impl ConvShape {
     }
 }
 
-fn dims(shape: &[i64]) -> Result<[usize; 4], String> {
+pub(super) fn dims(shape: &[i64]) -> Result<[usize; 4], String> {
     let list: Vec<usize> = shape.iter().filter_map(|dim| usize::try_from(*dim).ok()).collect();
     list.try_into().map_err(|_| format!("expected four dimensions, got {shape:?}"))
 }

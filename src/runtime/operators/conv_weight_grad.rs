@@ -44,17 +44,8 @@ impl Operator for ConvWeightGrad {
         let kernel: Vec<i64> = context
             .get("kernel_shape")
             .ok_or_else(|| ort::Error::new("the attribute kernel_shape is missing"))?;
-        let list = |name: &str| context.get::<Vec<i64>>(name);
-        let (strides, dilations, pads) = (list("strides"), list("dilations"), list("pads"));
-        let attributes = ConvAttributes::new(
-            &kernel,
-            strides.as_deref(),
-            dilations.as_deref(),
-            pads.as_deref(),
-            context.get("group"),
-        );
         Ok(WeightGradKernel {
-            attributes: attributes.map_err(ort::Error::new)?,
+            attributes: ConvAttributes::of(context, &kernel)?,
             threads: self.threads,
             buffers: Arc::clone(&self.buffers),
             plan: None,

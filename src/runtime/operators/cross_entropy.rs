@@ -7,7 +7,7 @@
     reason = "threads write disjoint elements of one output; functions for vector instructions"
 )]
 
-use crate::runtime::operators::dot::Instructions;
+use crate::runtime::operators::lanes::Instructions;
 use crate::runtime::operators::parallel::Shared;
 
 /// Pixels of a block.

@@ -4,6 +4,8 @@
 //! than their arithmetic. These do the same in one pass; a graph may use them where its session has them
 //! ([`SessionOptions::operators`](super::SessionOptions::operators)) and runs on the CPU provider:
 //!
+//! * `ConvForward(X, W, B) -> Y`: Conv, with an activation that cuts the result to an interval.
+//! * `ConvInputGrad(dY, W) -> dX`: the gradient of Conv by its input.
 //! * `ConvWeightGrad(X, dY) -> dW`: the gradient of Conv by its weights.
 //! * `SoftmaxCrossEntropy(logits, labels, weights, mask) -> loss_sum, weight_sum, dlogits`.
 //!
@@ -13,8 +15,12 @@
 
 mod conv_shape;
 mod conv_weight_grad;
+mod convolution;
 mod cross_entropy;
 mod dot;
+mod gather;
+mod lanes;
+mod outer;
 mod parallel;
 mod softmax_cross_entropy;
 mod weight_grad;
@@ -33,6 +39,8 @@ pub(super) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
         threads => threads,
     };
     OperatorDomain::new(DOMAIN)?
+        .add(convolution::ConvForward::new(threads))?
+        .add(convolution::ConvInputGrad::new(threads))?
         .add(conv_weight_grad::ConvWeightGrad::new(threads))?
         .add(softmax_cross_entropy::SoftmaxCrossEntropy::new(threads))
 }

@@ -8,7 +8,8 @@
 #![allow(unsafe_code, reason = "threads write disjoint elements of one output, and rows overlap in memory")]
 
 use crate::runtime::operators::conv_shape::ConvShape;
-use crate::runtime::operators::dot::{A_ROWS, B_ROWS, Instructions, Runs, Tile};
+use crate::runtime::operators::dot::{A_ROWS, B_ROWS, Runs, Tile};
+use crate::runtime::operators::lanes::Instructions;
 use crate::runtime::operators::parallel::{Buffers, Shared};
 
 /// Pixels of a block, about: a tile's rows of `dY` stay in the first-level cache.

@@ -96,7 +96,7 @@ fn inside(shape: &[usize], at: &[i64]) -> Option<usize> {
 }
 
 /// y[n, m, o] = b[m] + Σ x[n, c, o s + k d - p] w[m, c, k], with c over the channels of m's group.
-fn conv(call: &Call<'_>) -> Vec<Array> {
+pub(super) fn conv(call: &Call<'_>) -> Vec<Array> {
     let (x, w) = (call.x(0), call.x(1));
     let groups = call.node.int_or("group", 1) as usize;
     let (batch, channels, maps) = (x.shape[0], x.shape[1], w.shape[0]);

@@ -8,6 +8,8 @@ use crate::autodiff::tests::array::Array;
 pub(super) fn operator(domain: &str, op_type: &str) -> Option<Operator> {
     Some(match (domain, op_type) {
         ("glebe", "SoftmaxCrossEntropy") => cross_entropy,
+        ("glebe", "ConvForward") => conv_forward,
+        ("glebe", "ConvInputGrad") => conv_input_grad,
         ("glebe", "ConvWeightGrad") => conv_weight_grad,
         _ => return None,
     })
@@ -51,6 +53,44 @@ fn cross_entropy(call: &Call<'_>) -> Vec<Array> {
         Array::floats(&[], vec![weight]),
         Array::floats(&logits.shape, gradient),
     ]
+}
+
+/// Conv, cut to the attributes `low` and `high`.
+fn conv_forward(call: &Call<'_>) -> Vec<Array> {
+    let (low, high) = (call.number("low", f32::NEG_INFINITY), call.number("high", f32::INFINITY));
+    super::convolution::conv(call).into_iter().map(|y| y.map(|y| y.clamp(low, high))).collect()
+}
+
+/// dY [N, M, …] and W [M, C/G, k] with the attributes of Conv and `input_shape`;
+/// dX[n, c, i] = Σ dY[n, m, o] w[m, c, k] over all o, k with i = o s + k d - p.
+fn conv_input_grad(call: &Call<'_>) -> Vec<Array> {
+    let (dy, w) = (call.x(0), call.x(1));
+    let input: Vec<usize> =
+        call.node.ints("input_shape").unwrap().iter().map(|&size| size as usize).collect();
+    let groups = call.node.int_or("group", 1) as usize;
+    let windows = Windows::of(call.node, &input, &w.shape[2..]);
+    assert_eq!(windows.out, dy.shape[2..]);
+    let places = windows.places(&input);
+    let (maps, each_group) = (w.shape[0], w.shape[1]);
+    let channels = each_group * groups;
+    let (size, taps) = (input.iter().product::<usize>(), w.shape[2..].iter().product::<usize>());
+    let mut dx = vec![0.0; dy.shape[0] * channels * size];
+    for n in 0..dy.shape[0] {
+        for m in 0..maps {
+            for c in 0..each_group {
+                let map = (n * channels + m / (maps / groups) * each_group + c) * size;
+                for (window, taps_at) in places.iter().enumerate() {
+                    let g = dy.f()[(n * maps + m) * places.len() + window];
+                    for (tap, at) in taps_at.iter().enumerate() {
+                        if let Some(at) = at {
+                            dx[map + at] += g * w.f()[(m * each_group + c) * taps + tap];
+                        }
+                    }
+                }
+            }
+        }
+    }
+    vec![Array::floats(&[&[dy.shape[0], channels], &input[..]].concat(), dx)]
 }
 
 /// X [N, C, …] and dY [N, M, …] with the attributes of Conv; dW[m, c, k] = Σ dY[n, m, o] x[n, c, o s + k d - p].
