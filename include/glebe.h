@@ -1560,6 +1560,23 @@ glebe_status glebe_trainer_new(const glebe_model *model,
                                glebe_error **error);
 
 /**
+ * What training the model with these options would mean, without running anything: what is trained, which nodes the
+ * gradient flows through, what stands in the way, the memory that it takes. A model that cannot be trained is no error
+ * here: `problems` of the object says why.
+ *
+ * @param model    the model.
+ * @param options  as for glebe_trainer_new.
+ * @param json     the JSON object `training` of `glebe inspect --params --json`; free it with glebe_buffer_free.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for an option out of range or a pattern that matches nothing;
+ *         GLEBE_STATUS_MISMATCH for shapes that the model does not take; GLEBE_STATUS_MODEL_INVALID.
+ */
+glebe_status glebe_trainer_preflight(const glebe_model *model,
+                                     const glebe_trainer_options *options,
+                                     glebe_buffer *json,
+                                     glebe_error **error);
+
+/**
  * Frees the trainer. No call that was given it may still be running.
  *
  * @param trainer  nullable.

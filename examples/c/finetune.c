@@ -77,7 +77,7 @@ int main(int argc, char **argv)
         for (unsigned step = 0; step < STEPS && status == GLEBE_STATUS_OK; step++) {
             float loss = 0;
             make_up(images, labels, shape[1], step % 4);
-            status = glebe_trainer_step(trainer, &batch, 1e-2f, &loss, &error);
+            status = glebe_trainer_step(trainer, &batch, 3e-2f, &loss, &error);
             if (status == GLEBE_STATUS_OK)
                 printf("step %u loss %.4f\n", step + 1, loss);
         }

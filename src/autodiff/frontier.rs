@@ -92,7 +92,7 @@ fn frontier(graph: &Graph, image: ValueId, targets: &[ValueId]) -> Vec<ValueId> 
 
 /// The part behind the frontier, with inputs in its place.
 fn after(whole: Prepared, frontier: &[ValueId], targets: &[ValueId]) -> Result<Prepared> {
-    let Prepared { graph, mut parameters, chosen } = whole;
+    let Prepared { graph, mut parameters, chosen, adapters } = whole;
     let (of_image, trained) = (graph.depends_on(graph.inputs()), graph.depends_on(targets));
     let cut: HashSet<ValueId> = frontier.iter().copied().collect();
     let (mut new, map) = graph.rebuild(|rebuild, _, node| {
@@ -113,5 +113,5 @@ fn after(whole: Prepared, frontier: &[ValueId], targets: &[ValueId]) -> Result<P
     if new.inputs().len() != frontier.len() {
         return Err(Error::internal("the trained part needs more than its features"));
     }
-    Ok(Prepared { graph: new, parameters, chosen })
+    Ok(Prepared { graph: new, parameters, chosen, adapters })
 }

@@ -9,6 +9,7 @@
 )]
 
 mod args;
+mod bytes;
 mod doctor;
 mod inspect;
 mod out;

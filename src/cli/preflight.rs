@@ -135,7 +135,10 @@ fn memory_rows(table: &mut Table, memory: &Memory) {
 }
 
 fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+    match bytes as f64 / f64::from(1 << 20) {
+        small if small < 0.1 => format!("{:.1} KiB", small * 1024.0),
+        large => format!("{large:.1} MiB"),
+    }
 }
 
 fn tensor(own: &Tensor) -> String {

@@ -13,7 +13,7 @@ use crate::ffi::field::{flag, pick};
 use crate::ffi::model::glebe_model;
 use crate::ffi::status::glebe_status;
 use crate::ffi::trainer_options::{asked, glebe_trainer_options};
-use crate::finetune::{Applied, TrainState, TrainStep};
+use crate::finetune::{Applied, TrainState, TrainStep, preflight};
 use crate::weights::tensors::{Elements, NamedTensor};
 
 /// Trained weights and the running statistics that steps update.
@@ -91,6 +91,38 @@ pub unsafe extern "C" fn glebe_trainer_new(
                 work: Mutex::new(Work { step, logits: None }),
             };
             out.put(Box::into_raw(Box::new(glebe_trainer(Handle::new(trainer)))));
+            Ok(())
+        })
+    }
+}
+
+/// What training the model with these options would mean, without running anything: what is trained, which nodes the
+/// gradient flows through, what stands in the way, the memory that it takes. A model that cannot be trained is no error
+/// here: `problems` of the object says why.
+///
+/// @param model    the model.
+/// @param options  as for glebe_trainer_new.
+/// @param json     the JSON object `training` of `glebe inspect --params --json`; free it with glebe_buffer_free.
+/// @param error    nullable.
+/// @return GLEBE_STATUS_INVALID_ARGUMENT for an option out of range or a pattern that matches nothing;
+///         GLEBE_STATUS_MISMATCH for shapes that the model does not take; GLEBE_STATUS_MODEL_INVALID.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn glebe_trainer_preflight(
+    model: *const glebe_model,
+    options: *const glebe_trainer_options,
+    json: *mut glebe_buffer,
+    error: *mut *mut glebe_error,
+) -> glebe_status {
+    // SAFETY: all pointers are NULL or as the header's contract wants them.
+    unsafe {
+        status(error, || {
+            let model = borrow(model, "model")?;
+            let asked = asked(options)?;
+            let out = Out::new(json, "json")?;
+            let report = model.0.enter(|opened| preflight(&opened.model, &asked.step))?;
+            let text = serde_json::to_string_pretty(&report)
+                .map_err(|error| Error::internal("cannot encode the report").caused_by(error))?;
+            out.put(glebe_buffer::text(text));
             Ok(())
         })
     }

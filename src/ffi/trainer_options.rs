@@ -45,7 +45,7 @@ pub struct glebe_trainer_options {
     /// separated by commas, "!" before what is taken away ("decoder,!*.bias"). NULL (default): "all".
     pub params: *const c_char,
     /// The loss: "ce", "bce", "dice", "jaccard", "focal", "lovasz", "mse", "l1", "huber" and others, weighted sums of
-    /// them ("ce + 0.5 dice"). NULL (default): "ce".
+    /// them ("ce+0.5*dice"). NULL (default): "ce".
     pub loss: *const c_char,
     /// Weights of the classes.
     pub class_weights: *const f32,

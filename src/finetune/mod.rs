@@ -11,6 +11,7 @@ mod export;
 mod features;
 mod host;
 mod measure;
+mod merge;
 mod preflight;
 mod state;
 mod step;

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use crate::autodiff::adapter::Adapter;
 use crate::autodiff::compile::{compile, compile_prepared};
 use crate::autodiff::frontier::{Cut, cut};
 use crate::autodiff::{Kernels, Parameter, StepOptions};
@@ -14,6 +15,7 @@ use crate::finetune::engine::{Data, Engine, Rate};
 use crate::finetune::export;
 use crate::finetune::features::{CacheUse, FeatureCache, Features};
 use crate::finetune::host::Host;
+use crate::finetune::merge::merged;
 use crate::finetune::state::TrainState;
 use crate::finetune::update::Outcome;
 use crate::model::Model;
@@ -91,6 +93,7 @@ pub struct TrainStep {
     engine: Box<dyn Engine>,
     features: Option<Features>,
     parameters: Vec<Parameter>,
+    adapters: Vec<Adapter>,
     image_shape: Vec<usize>,
     logits_shape: Vec<usize>,
     trained_elements: usize,
@@ -141,7 +144,7 @@ impl TrainStep {
         };
         let mut session = run.session.clone();
         session.operators = options.kernels != Kernels::NONE;
-        let parameters = compiled.parameters.clone();
+        let (parameters, adapters) = (compiled.parameters.clone(), compiled.adapters.clone());
         let logits_shape = compiled.graph.shape(compiled.logits).to_vec();
         let untied = compiled.graph.untied().to_vec();
         let trained = compiled.trained.iter().map(|own| own.parameter.shape.iter().product::<usize>());
@@ -157,6 +160,7 @@ impl TrainStep {
             engine,
             features,
             parameters,
+            adapters,
             image_shape: image_shape.ok_or_else(|| Error::internal("a model without input"))?,
             logits_shape,
             trained_elements,
@@ -315,7 +319,8 @@ impl TrainStep {
         self.engine.gradients(self.scale, None)
     }
 
-    /// The trained weights, and the running statistics that steps update, by the names of the initializers.
+    /// The trained weights, and the running statistics that steps update, by the names of the initializers. Adapters come
+    /// as they are, as `NAME.lora_A` and `NAME.lora_B` of the initializer `NAME` that they are beside, which is not trained.
     ///
     /// # Errors
     /// The runtime's.
@@ -469,12 +474,13 @@ impl TrainStep {
 
     /// The finetuned model: the original file with the trained tensors' new elements and a note of what was trained in
     /// its metadata; every other byte is the file's. A trained tensor that the file gives as the Identity of an equal one
-    /// gets elements of its own in that node's place, and elements in other files come into this one.
+    /// gets elements of its own in that node's place, and elements in other files come into this one. Adapters are merged
+    /// into the weights that they are beside.
     ///
     /// # Errors
     /// `LimitExceeded` from 2 GiB on; the runtime's.
     pub fn export(&self) -> Result<Vec<u8>> {
-        export::export(&self.document, &self.untied, &self.weights()?, &self.note())
+        self.file(self.weights()?, &self.note())
     }
 
     /// As [`TrainStep::export`], with the moving averages in place of the weights.
@@ -482,12 +488,11 @@ impl TrainStep {
     /// # Errors
     /// As [`TrainStep::export`] and [`TrainStep::averages`].
     pub fn export_averages(&self) -> Result<Vec<u8>> {
-        export::export(
-            &self.document,
-            &self.untied,
-            &self.averages()?,
-            &format!("{}, moving averages", self.note()),
-        )
+        self.file(self.averages()?, &format!("{}, moving averages", self.note()))
+    }
+
+    fn file(&self, trained: Tensors, note: &str) -> Result<Vec<u8>> {
+        export::export(&self.document, &self.untied, &merged(&self.adapters, trained)?, note)
     }
 
     fn note(&self) -> String {

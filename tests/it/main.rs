@@ -22,3 +22,4 @@ mod products;
 mod rasters;
 mod sessions;
 mod specialise;
+mod step_options;

@@ -31,7 +31,7 @@ the difference by that of the gradient, or by a thousandth of the whole gradient
 that are zero but for rounding (below 1e-6 of the whole, as of a bias before BatchNorm in training) by a hundredth.
 
 needs: numpy, onnx, onnxruntime, onnxscript, safetensors, torch
-usage: make.py [NETWORK ...]    and losses.py, optimizers.py for the other files
+usage: make.py [NETWORK ...]    and losses.py, lora.py, optimizers.py for the other files
 """
 import copy
 import json
@@ -237,4 +237,5 @@ def main():
             make_one(name, exporter, opset, data, index == 0 or exporter == "tied")
 
 
-main()
+if __name__ == "__main__":
+    main()
