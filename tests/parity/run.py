@@ -4,9 +4,10 @@
 For every network and form: exports it, writes batches, trains it with PyTorch (reference.py) and with glebe, and
 compares, with BatchNorm frozen and, where the file has any, in training:
 
-  gradient    of the first step: relative L2 error of every parameter, at most 1e-4, or what PyTorch's own float32 is
-              from its float64 on the calmest batch, if that is more (the table says where). Gradients that are small
-              or zero for their cancelling terms are judged by the norm of all together: gradient_errors in parameters.py.
+  gradient    of the first step: relative L2 error of every parameter, at most 1e-4, or twice what PyTorch's own float32
+              is from its float64 on the calmest batch, if that is more (twice, as each of two float32 programs is that
+              far from float64; the table says where). Gradients that are small or zero for their cancelling terms are
+              judged by the norm of all together: gradient_errors in parameters.py.
   losses      of 20 steps of AdamW: relative difference, at each step at most 1e-3, or ten times what PyTorch's own
               losses have differed by so far when the images are changed by rounding, if that is more (which is only
               looked at where it matters)
@@ -54,7 +55,7 @@ from parameters import save
 
 GRADIENT, LOSS, STATISTICS, DRIFT = 1e-4, 1e-3, 1e-3, 10
 # batches that the gradient may be tried on; how many are looked at for calm ones; what PyTorch's own error is in those
-BATCHES, CANDIDATES, CALM = 4, 8, 3e-5
+BATCHES, CANDIDATES, CALM = 8, 8, 3e-5
 
 
 class Failure(Exception):
@@ -186,7 +187,7 @@ def check(glebe, case, bn, steps, out):
             again, _ = compare_gradients(case, step(glebe, case, one, bn, out)[1], case.reference(one, in_training).gradients)
             errors = {name: min(error, again.get(name, error)) for name, error in errors.items()}
             tries += 1
-        worst, allowed = max(errors, key=errors.get), max(GRADIENT, least)
+        worst, allowed = max(errors, key=errors.get), max(GRADIENT, 2 * least)
         row |= dict(own_gradient_error=least, gradient_error=errors[worst], gradient_worst=worst, gradient_batches=tries,
                     gradient_median=float(np.median(list(errors.values()))))
         row["failures"] += complaints
