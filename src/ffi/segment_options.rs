@@ -7,7 +7,7 @@ use std::ptr::{null, null_mut};
 
 use crate::error::{Error, Result};
 use crate::ffi::boundary::{
-    UserData, Versioned, borrow, glebe_destroy_fn, init, layout, read_known, read_sized, slice, texts,
+    UserData, Versioned, borrow, glebe_destroy_fn, init, layout, read_known, read_sized, slice,
 };
 use crate::ffi::cancel::glebe_cancel_token;
 use crate::ffi::field::{flag, pick, provider};
@@ -380,6 +380,7 @@ unsafe fn segment_options(given: &glebe_segment_options) -> Result<SegmentOption
 /// The pointers in the struct are as the header's contract wants them.
 #[cfg(feature = "raster")]
 unsafe fn file_options(given: &glebe_segment_options) -> Result<crate::segment::FileOptions> {
+    use crate::ffi::boundary::texts;
     use crate::raster::{Compression, Format, NodataRule};
 
     let mut files = crate::segment::FileOptions::default();
