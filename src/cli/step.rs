@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use glebe::autodiff::{Optimizer, StepOptions};
 use glebe::finetune::{Batch, FeatureCache, Labels, RunOptions, TrainState, TrainStep};
-use glebe::metrics::peak_rss_mib;
+use glebe::metrics::{cpu_time, peak_rss_mib};
 use glebe::model::{Model, ModelOptions};
 use glebe::runtime::{Runtime, RuntimeOptions};
 use glebe::weights::tensors::{self, Elements, NamedTensor};
@@ -56,6 +56,8 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
     }
     let (mut losses, mut times) = (Vec::new(), Vec::new());
     let mut first_gradients = None;
+    // The first step warms up.
+    let mut warm = None;
     let each = options.accumulate;
     for index in 0..options.steps.unwrap_or(batches.steps.div_ceil(each)) {
         let started = Instant::now();
@@ -79,6 +81,8 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
             crate::out::line(format_args!("step {} loss {}", index + 1, loss))?;
         }
     }
+    let cpu = warm.zip(cpu_time()).filter(|_| times.len() > 1);
+    let cpu_ms = cpu.map(|(warm, now)| (now - warm).as_secs_f64() * 1e3 / (times.len() - 1) as f64);
     if let (Some(path), Some(gradients)) = (&options.gradients, first_gradients) {
         tensors::write(path, &gradients, &BTreeMap::new(), options.overwrite)?;
     }
@@ -100,6 +104,7 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
             "losses": losses,
             "step_ms": median(&times),
             "step_ms_all": times,
+            "step_cpu_ms": cpu_ms,
             "build_ms": build_ms,
             "peak_rss_mib": peak,
             "trained": step.trained_elements(),

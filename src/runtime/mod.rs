@@ -19,6 +19,8 @@ mod binding;
 mod bound_session;
 mod cancel;
 mod device_tensor;
+#[cfg(unix)]
+mod heap;
 mod library;
 mod load;
 mod module_path;

@@ -7,7 +7,9 @@ use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::{Provider, Runtime, operators};
+#[cfg(unix)]
+use crate::runtime::heap;
+use crate::runtime::{Provider, ProviderKind, Runtime, operators};
 
 /// How much the runtime may rewrite a graph before it runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,6 +35,8 @@ pub enum Optimization {
 /// * [`arena`](SessionOptions::arena) off: the CPU provider asks the system for every tensor and gives it back after
 ///   its last use. The arena grows by doubling its chunks and keeps them until the session ends, so that the first
 ///   run of a training graph can leave up to twice of what it needed. Cost: page faults for each large tensor.
+/// * [`heap`](SessionOptions::heap) on: tensors lie as close as they fit, and memory that was freed is used again without
+///   asking the system. What training uses.
 /// * [`memory_pattern`](SessionOptions::memory_pattern) off: with it, the runtime notes the sizes of the first run of
 ///   each set of input shapes, and takes one block for all activations of later ones. The block is close to the true
 ///   peak, but is there besides what the arena has kept from the first run. Without the arena it has no effect.
@@ -58,6 +62,10 @@ pub struct SessionOptions {
     pub memory_pattern: bool,
     /// Whether the CPU provider keeps freed memory for later. On by default.
     pub arena: bool,
+    /// Whether tensors of the CPU provider lie in glebe's own heap instead, which all sessions with this setting share: for
+    /// graphs that go through large tensors again and again. Its peak is little above that of the tensors alive, and
+    /// memory is kept until all of it is free. Unix only (elsewhere, and without `arena`, it has no effect). Off by default.
+    pub heap: bool,
     /// More of the runtime's own settings, as (key, value); they are applied last, so they win.
     pub config: Vec<(String, String)>,
     /// Where to write a profile (times of all nodes, as trace events): the start of the file's name. The file is
@@ -77,6 +85,7 @@ impl Default for SessionOptions {
             disabled_optimizers: Vec::new(),
             memory_pattern: true,
             arena: true,
+            heap: false,
             config: Vec::new(),
             profile: None,
             operators: false,
@@ -133,6 +142,14 @@ impl SessionOptions {
         if !self.arena {
             let cpu = ort::ep::CPU::default().with_arena_allocator(false).build();
             builder = builder.with_execution_providers([cpu]).map_err(prepare)?;
+        }
+        #[cfg(unix)]
+        if self.heap
+            && self.arena
+            && self.provider.kind() == ProviderKind::Cpu
+            && heap::register(runtime.environment())
+        {
+            builder = builder.with_env_allocators().map_err(prepare)?;
         }
         if self.operators {
             let domain = operators::domain(self.threads).map_err(prepare)?;
