@@ -76,6 +76,7 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
             (sum / each as f64) as f32
         };
         times.push(started.elapsed().as_secs_f64() * 1e3);
+        warm = warm.or_else(cpu_time);
         losses.push(loss);
         if !options.json {
             crate::out::line(format_args!("step {} loss {}", index + 1, loss))?;

@@ -145,8 +145,6 @@ impl TrainStep {
         let mut session = run.session.clone();
         session.operators = options.kernels != Kernels::NONE;
         session.heap = true;
-        let parameters = compiled.parameters.clone();
-        let image_shape = compiled.graph.shape(compiled.image).to_vec();
         // The block that the runtime plans from the second run on comes beside what the first run's arena keeps: twice the
         // memory, and no gain in time, since all shapes are fixed and the arena finds its blocks again.
         session.memory_pattern = false;
