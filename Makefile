@@ -1,5 +1,7 @@
 # make demo    set up, build, score a generated scene (or RASTER=… [MODEL=…]); results in demo/
 # make test    set up, build, run every test
+# make parity  training by glebe against PyTorch, network by network (PEERS_PYTHON=python with tests/parity/networks.py's
+#              needs; NETWORKS='unet_r18 …' for some, FORMS=all for every export); writes docs/training-parity.md
 # make build   target/release/glebe, libglebe.so and ONNX Runtime beside them
 # make install PREFIX=/usr/local [DESTDIR=]
 # make lint    fmt, clippy, docs
@@ -11,7 +13,7 @@ TARGET  := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 ABI     := $(shell sed -n 's/^const ABI_VERSION: u32 = \([0-9]*\);/\1/p' build.rs)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: all setup build demo test lint header install uninstall clean
+.PHONY: all setup build demo test parity lint header install uninstall clean
 
 all: build
 
@@ -38,6 +40,18 @@ demo: build
 test: build
 	@$(MAKE) --no-print-directory link PROFILE=debug
 	$(CARGO) test --locked --no-fail-fast
+
+# Results are kept in PARITY, so that a run that was broken off goes on where it was; those of other code are not
+# comparable: empty the folder first.
+PEERS_PYTHON ?=
+FORMS        ?= first
+PARITY       ?= $(TARGET)/parity
+
+parity:
+	@[ -n "$(PEERS_PYTHON)" ] || { echo "make parity: give PEERS_PYTHON=FILE, a Python with torch, timm, segmentation_models_pytorch, onnx, onnxscript and safetensors" >&2; exit 1; }
+	@"$(PEERS_PYTHON)" -c "import torch, timm, segmentation_models_pytorch, onnx, onnxscript, safetensors" || { echo "make parity: $(PEERS_PYTHON) lacks a package that tests/parity needs" >&2; exit 1; }
+	@$(MAKE) --no-print-directory build
+	"$(PEERS_PYTHON)" tests/parity/run.py "$(TARGET)/release/glebe" $(NETWORKS) --forms "$(FORMS)" --out "$(PARITY)" --add --page docs/training-parity.md
 
 lint:
 	$(CARGO) fmt --check

@@ -1,5 +1,5 @@
 /*
- * glebe.h: score rasters with ONNX segmentation models.
+ * glebe.h: score rasters with ONNX segmentation models, and finetune these on the machine at hand.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  * Generated from src/ffi by `make header`; do not edit.
@@ -422,6 +422,36 @@
 #define GLEBE_COMPRESSION_NONE 3
 
 /**
+ * By the running statistics, which stay as they are (default).
+ */
+#define GLEBE_BATCH_NORM_FROZEN 0
+
+/**
+ * As frozen; scale and shift are trained whatever params says.
+ */
+#define GLEBE_BATCH_NORM_AFFINE 1
+
+/**
+ * By the statistics of the batch; the running statistics follow them.
+ */
+#define GLEBE_BATCH_NORM_TRAIN 2
+
+/**
+ * Trained weights and the running statistics that steps update.
+ */
+#define GLEBE_TENSOR_WEIGHT 0
+
+/**
+ * The mean of the waiting gradients, before clipping; between glebe_trainer_accumulate and glebe_trainer_apply.
+ */
+#define GLEBE_TENSOR_GRADIENT 1
+
+/**
+ * Moving averages of the trained weights.
+ */
+#define GLEBE_TENSOR_AVERAGE 2
+
+/**
  * Asks running jobs to stop. Any number of jobs may share one; once set it stays set.
  */
 typedef struct glebe_cancel_token glebe_cancel_token;
@@ -448,6 +478,14 @@ typedef struct glebe_prediction glebe_prediction;
  * May be shared by threads.
  */
 typedef struct glebe_runtime glebe_runtime;
+
+/**
+ * Loss, gradients and update of one model on batches of one shape, with the weights and the optimizer's state.
+ *
+ * A call that fails or is cancelled leaves weights and state as they were. One thread at a time: a call while another
+ * is at work is GLEBE_STATUS_INVALID_STATE. The trainer may be handed from thread to thread.
+ */
+typedef struct glebe_trainer glebe_trainer;
 
 /**
  * What became of a call: GLEBE_STATUS_OK, or the kind of failure. Later versions may add numbers; they never reuse
@@ -802,6 +840,247 @@ typedef struct {
      */
     glebe_destroy_fn progress_destroy;
 } glebe_segment_options;
+
+/**
+ * Images and labels of one training step, in the caller's memory. Fill it with glebe_batch_init.
+ *
+ * All arrays are dense, the column fastest; they are read only and must stay as they are until the call returns.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_batch), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * Type of the labels: GLEBE_DATA_TYPE_U8, _I32 or _I64 for classes, _F32 for the numbers of a regression.
+     */
+    int32_t label_type;
+    /**
+     * [N, C, H, W], normalised as the model expects.
+     */
+    const float *images;
+    /**
+     * Number of values: N * C * H * W, or 0 where the features of all keys are kept.
+     */
+    size_t images_len;
+    /**
+     * Classes [N, H, W], or numbers [N, K, H, W], in the size of the model's output.
+     */
+    const void *labels;
+    /**
+     * Number of labels.
+     */
+    size_t labels_len;
+    /**
+     * [N, H, W]: 0 where a pixel does not count (nodata).
+     */
+    const uint8_t *mask;
+    /**
+     * Number of values. 0 (default): all pixels count.
+     */
+    size_t mask_len;
+    /**
+     * [N]: what each image is known by in the feature cache, the same number for the same image.
+     */
+    const uint64_t *keys;
+    /**
+     * Number of keys. 0 (default): the cache keeps nothing of this batch.
+     */
+    size_t keys_len;
+} glebe_batch;
+
+/**
+ * What a training step is to be. Fill it with glebe_trainer_options_init, then set batch, height and width, and change
+ * what else is wanted.
+ *
+ * Everything that pointers point to must stay as it is until glebe_trainer_new returns; the library keeps none of it,
+ * the cancel token excepted.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_trainer_options), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * Threads. 0 (default): one a processor.
+     */
+    uint32_t threads;
+    /**
+     * Images of a batch, N. Must be set.
+     */
+    uint32_t batch;
+    /**
+     * Height of the images. Must be set.
+     */
+    uint32_t height;
+    /**
+     * Width of the images. Must be set.
+     */
+    uint32_t width;
+    /**
+     * GLEBE_BATCH_NORM_*.
+     */
+    int32_t batch_norm;
+    /**
+     * What is trained: "all", "head", "decoder", "norm", "bias", "lora:r=8", patterns over the names of initializers,
+     * separated by commas, "!" before what is taken away ("decoder,!*.bias"). NULL (default): "all".
+     */
+    const char *params;
+    /**
+     * The loss: "ce", "bce", "dice", "jaccard", "focal", "lovasz", "mse", "l1", "huber" and others, weighted sums of
+     * them ("ce + 0.5 dice"). NULL (default): "ce".
+     */
+    const char *loss;
+    /**
+     * Weights of the classes.
+     */
+    const float *class_weights;
+    /**
+     * Their number. 0 (default): all 1.
+     */
+    size_t class_weights_len;
+    /**
+     * Label of pixels that do not count, where has_ignore_index is 1.
+     */
+    int64_t ignore_index;
+    /**
+     * 1: ignore_index counts. Default 0.
+     */
+    int32_t has_ignore_index;
+    /**
+     * Label smoothing from 0 (default) to below 1.
+     */
+    float label_smoothing;
+    /**
+     * Name of the output with the logits. NULL (default): the only one, or the first.
+     */
+    const char *output;
+    /**
+     * Name of an auxiliary output with logits. NULL (default): none.
+     */
+    const char *aux_output;
+    /**
+     * Weight of the auxiliary output's loss. Default 0.4.
+     */
+    float aux_weight;
+    /**
+     * μ of "sgd" and "rmsprop". Default 0.
+     */
+    float momentum;
+    /**
+     * "sgd", "adam", "amsgrad", "adamw", "rmsprop". NULL (default): "adamw".
+     */
+    const char *optimizer;
+    /**
+     * 1: Nesterov's form of SGD's momentum. Default 0.
+     */
+    int32_t nesterov;
+    /**
+     * β1 of the Adam family. Default 0.9.
+     */
+    float beta1;
+    /**
+     * β2 of the Adam family. Default 0.999.
+     */
+    float beta2;
+    /**
+     * α of "rmsprop". Default 0.99.
+     */
+    float alpha;
+    /**
+     * ε of the Adam family and "rmsprop". Default 1e-8.
+     */
+    float epsilon;
+    /**
+     * Weight decay. Below 0 (default): 0.01 for "adamw", else 0.
+     */
+    float weight_decay;
+    /**
+     * 0: scales and shifts of normalisation layers and biases are not decayed. Default 1, as in PyTorch.
+     */
+    int32_t decay_norm_and_bias;
+    /**
+     * Largest absolute value of a gradient's element. 0 (default): no limit.
+     */
+    float clip_value;
+    /**
+     * Largest Euclidean norm of all gradients together. 0 (default): no limit.
+     */
+    float clip_norm;
+    /**
+     * Decay of a moving average of the weights. 0 (default): no average.
+     */
+    float ema_decay;
+    /**
+     * Patterns over the names of initializers, each a group with rates of its own; the first that matches counts.
+     */
+    const char *const *group_patterns;
+    /**
+     * Factors of the learning rate, one a group.
+     */
+    const float *group_lr_multipliers;
+    /**
+     * Weight decays, one a group; below 0: the optimizer's. NULL (default): the optimizer's for all.
+     */
+    const float *group_weight_decays;
+    /**
+     * Number of groups. Default 0.
+     */
+    size_t groups_len;
+    /**
+     * 1: gradients come scaled by glebe_trainer_set_loss_scale, and updates by gradients that are not finite are
+     * skipped. Default 0.
+     */
+    int32_t loss_scale;
+    /**
+     * 1: operators that give the same result in every run, where the provider has others. Default 0.
+     */
+    int32_t deterministic;
+    /**
+     * 1: standard operators and an update as a graph also on the processor. Default 0.
+     */
+    int32_t portable;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * Where the step runs: "cpu", "cuda:0". NULL (default): "cpu". Strict: there is no fallback.
+     */
+    const char *provider;
+    /**
+     * Names of options of the provider, as ONNX Runtime has them.
+     */
+    const char *const *provider_option_keys;
+    /**
+     * Their values.
+     */
+    const char *const *provider_option_values;
+    /**
+     * Number of names and of values. Default 0.
+     */
+    size_t provider_options_len;
+    /**
+     * Most bytes of the feature cache in memory: what the frozen part gives for an image is computed once.
+     */
+    uint64_t feature_memory;
+    /**
+     * Most bytes of the feature cache in a file. Both 0 (default): no cache.
+     */
+    uint64_t feature_file;
+    /**
+     * Folder of that file, which has no name and vanishes with the trainer. NULL (default): the system's temporary one.
+     */
+    const char *feature_folder;
+    /**
+     * Seed of the adapters' first values.
+     */
+    uint64_t seed;
+    /**
+     * Stops a running step when it is set. NULL (default): none.
+     */
+    const glebe_cancel_token *cancel;
+} glebe_trainer_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1244,6 +1523,285 @@ glebe_status glebe_segment_array(const glebe_model *model,
                                  const glebe_segment_options *options,
                                  glebe_prediction **out,
                                  glebe_error **error);
+
+/**
+ * Fills `batch` with the defaults: nothing.
+ *
+ * @param batch  the struct to fill.
+ * @param size   sizeof(glebe_batch).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+ */
+glebe_status glebe_batch_init(glebe_batch *batch, size_t size);
+
+/**
+ * Fills `options` with the defaults.
+ *
+ * @param options  the struct to fill.
+ * @param size     sizeof(glebe_trainer_options).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+ */
+glebe_status glebe_trainer_options_init(glebe_trainer_options *options, size_t size);
+
+/**
+ * Builds a training step; takes seconds.
+ *
+ * @param model    the model; may be freed afterwards.
+ * @param options  what to train and how; batch, height and width must be set.
+ * @param out      the trainer, to free with glebe_trainer_free.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for an option out of range or a pattern that matches nothing;
+ *         GLEBE_STATUS_MODEL_UNSUPPORTED naming the node that has no gradient; GLEBE_STATUS_MISMATCH for shapes that the
+ *         model does not take; GLEBE_STATUS_NOT_SUPPORTED; GLEBE_STATUS_PROVIDER_UNAVAILABLE;
+ *         GLEBE_STATUS_OUT_OF_MEMORY; GLEBE_STATUS_RUNTIME.
+ */
+glebe_status glebe_trainer_new(const glebe_model *model,
+                               const glebe_trainer_options *options,
+                               glebe_trainer **out,
+                               glebe_error **error);
+
+/**
+ * What training the model with these options would mean, without running anything: what is trained, which nodes the
+ * gradient flows through, what stands in the way, the memory that it takes. A model that cannot be trained is no error
+ * here: `problems` of the object says why.
+ *
+ * @param model    the model.
+ * @param options  as for glebe_trainer_new.
+ * @param json     the JSON object `training` of `glebe inspect --params --json`; free it with glebe_buffer_free.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for an option out of range or a pattern that matches nothing;
+ *         GLEBE_STATUS_MISMATCH for shapes that the model does not take; GLEBE_STATUS_MODEL_INVALID.
+ */
+glebe_status glebe_trainer_preflight(const glebe_model *model,
+                                     const glebe_trainer_options *options,
+                                     glebe_buffer *json,
+                                     glebe_error **error);
+
+/**
+ * Frees the trainer. No call that was given it may still be running.
+ *
+ * @param trainer  nullable.
+ */
+void glebe_trainer_free(glebe_trainer *trainer);
+
+/**
+ * Loss and gradients of a batch, and the update of the weights.
+ *
+ * @param trainer        the trainer.
+ * @param batch          images and labels.
+ * @param learning_rate  0 or more.
+ * @param loss           nullable: the loss before the update.
+ * @param error          nullable.
+ * @return GLEBE_STATUS_MISMATCH for arrays of wrong lengths; GLEBE_STATUS_INVALID_ARGUMENT for a label that is no class,
+ *         saying where it stands; GLEBE_STATUS_CANCELLED; GLEBE_STATUS_OUT_OF_MEMORY; GLEBE_STATUS_RUNTIME.
+ */
+glebe_status glebe_trainer_step(glebe_trainer *trainer,
+                                const glebe_batch *batch,
+                                float learning_rate,
+                                float *loss,
+                                glebe_error **error);
+
+/**
+ * Loss and gradients of a batch; the gradients are added to those that wait for glebe_trainer_apply.
+ *
+ * @param trainer  the trainer.
+ * @param batch    images and labels.
+ * @param loss     nullable: the loss.
+ * @param error    nullable.
+ * @return as glebe_trainer_step.
+ */
+glebe_status glebe_trainer_accumulate(glebe_trainer *trainer,
+                                      const glebe_batch *batch,
+                                      float *loss,
+                                      glebe_error **error);
+
+/**
+ * Updates the weights with the mean of the waiting gradients.
+ *
+ * @param trainer        the trainer.
+ * @param learning_rate  0 or more.
+ * @param skipped        nullable: 1 where the gradients were not finite and nothing was changed (with a loss scale only),
+ *                       else 0.
+ * @param norm           nullable: Euclidean norm of the gradients before clipping; NaN unless the optimizer clips by it
+ *                       or has a loss scale.
+ * @param error          nullable.
+ * @return GLEBE_STATUS_INVALID_STATE where no gradients wait; GLEBE_STATUS_INVALID_ARGUMENT for the learning rate;
+ *         GLEBE_STATUS_RUNTIME.
+ */
+glebe_status glebe_trainer_apply(glebe_trainer *trainer,
+                                 float learning_rate,
+                                 int32_t *skipped,
+                                 float *norm,
+                                 glebe_error **error);
+
+/**
+ * Forgets the waiting gradients.
+ *
+ * @param trainer  the trainer.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE while another thread is using the trainer.
+ */
+glebe_status glebe_trainer_discard(glebe_trainer *trainer, glebe_error **error);
+
+/**
+ * What the loss's gradient is multiplied with from the next batch on, and divided by before the update. Default 1.
+ *
+ * @param trainer  a trainer whose options had loss_scale 1.
+ * @param scale    above 0.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for the scale; GLEBE_STATUS_INVALID_STATE without loss_scale, and while gradients
+ *         wait.
+ */
+glebe_status glebe_trainer_set_loss_scale(glebe_trainer *trainer,
+                                          float scale,
+                                          glebe_error **error);
+
+/**
+ * Whether steps keep their logits for glebe_trainer_logits.
+ *
+ * @param trainer  the trainer.
+ * @param wanted   1 or 0 (as it is at first).
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for another number.
+ */
+glebe_status glebe_trainer_want_logits(glebe_trainer *trainer, int32_t wanted, glebe_error **error);
+
+/**
+ * Copies the logits of the last step or glebe_trainer_accumulate, dense [N, K, H, W].
+ *
+ * @param trainer  the trainer.
+ * @param logits   the memory to copy to.
+ * @param length   number of values there: the product of glebe_trainer_logits_shape.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE unless they were wanted; GLEBE_STATUS_MISMATCH for another length.
+ */
+glebe_status glebe_trainer_logits(glebe_trainer *trainer,
+                                  float *logits,
+                                  size_t length,
+                                  glebe_error **error);
+
+/**
+ * Shape [N, C, H, W] of the images.
+ *
+ * @param trainer  the trainer.
+ * @param shape    nullable: the memory to copy up to `length` sizes to.
+ * @param length   number of sizes there.
+ * @return the number of sizes that there are: 4; 0 for NULL.
+ */
+size_t glebe_trainer_image_shape(const glebe_trainer *trainer, size_t *shape, size_t length);
+
+/**
+ * Shape [N, K, H, W] of the logits. Labels have [N, H, W] of it.
+ *
+ * @param trainer  the trainer.
+ * @param shape    nullable: the memory to copy up to `length` sizes to.
+ * @param length   number of sizes there.
+ * @return the number of sizes that there are; 0 for NULL.
+ */
+size_t glebe_trainer_logits_shape(const glebe_trainer *trainer, size_t *shape, size_t length);
+
+/**
+ * Number of tensors that are trained, and of running statistics that steps update.
+ */
+size_t glebe_trainer_tensor_count(const glebe_trainer *trainer);
+
+/**
+ * Name of a tensor: of its initializer in the model.
+ *
+ * @return a string owned by the trainer; NULL from glebe_trainer_tensor_count on.
+ */
+const char *glebe_trainer_tensor_name(const glebe_trainer *trainer, size_t index);
+
+/**
+ * Shape of a tensor.
+ *
+ * @param trainer  the trainer.
+ * @param index    its number, below glebe_trainer_tensor_count.
+ * @param shape    nullable: the memory to copy up to `length` sizes to.
+ * @param length   number of sizes there.
+ * @return the number of sizes that there are; 0 for a scalar, for NULL, and from glebe_trainer_tensor_count on.
+ */
+size_t glebe_trainer_tensor_shape(const glebe_trainer *trainer,
+                                  size_t index,
+                                  size_t *shape,
+                                  size_t length);
+
+/**
+ * Copies the elements of a tensor, dense in the order of its shape.
+ *
+ * @param trainer  the trainer.
+ * @param kind     GLEBE_TENSOR_*.
+ * @param name     its name.
+ * @param values   the memory to copy to.
+ * @param length   number of values there: the product of glebe_trainer_tensor_shape.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for a kind or name that there is not; GLEBE_STATUS_INVALID_STATE for gradients
+ *         where none wait, and for averages without ema_decay; GLEBE_STATUS_MISMATCH for another length.
+ */
+glebe_status glebe_trainer_tensor(const glebe_trainer *trainer,
+                                  int32_t kind,
+                                  const char *name,
+                                  float *values,
+                                  size_t length,
+                                  glebe_error **error);
+
+/**
+ * Number of updates so far.
+ */
+uint64_t glebe_trainer_updates(const glebe_trainer *trainer);
+
+/**
+ * Whether the feature cache keeps what the frozen part gives for the image with this key: 1 or 0. A batch whose keys are
+ * all kept may come without images.
+ */
+int32_t glebe_trainer_has_features(const glebe_trainer *trainer,
+                                   uint64_t key);
+
+/**
+ * All that steps change, as the bytes of a safetensors file: weights, statistics, the optimizer's state, averages, the
+ * number of updates.
+ *
+ * @param trainer  the trainer.
+ * @param out      the bytes; free them with glebe_buffer_free.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE while gradients wait; GLEBE_STATUS_RUNTIME.
+ */
+glebe_status glebe_trainer_state(const glebe_trainer *trainer,
+                                 glebe_buffer *out,
+                                 glebe_error **error);
+
+/**
+ * Goes on from a state of a trainer of the same model and options, bit by bit as that one would have. Waiting gradients
+ * are forgotten.
+ *
+ * @param trainer  the trainer.
+ * @param bytes    what glebe_trainer_state gave.
+ * @param size     number of bytes.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for bytes that are no state; GLEBE_STATUS_MISMATCH for the state of another
+ *         trainer.
+ */
+glebe_status glebe_trainer_set_state(glebe_trainer *trainer,
+                                     const uint8_t *bytes,
+                                     size_t size,
+                                     glebe_error **error);
+
+/**
+ * Writes the finetuned model: the original file with the trained tensors' new elements and a note of what was trained in
+ * its metadata. The file appears complete or not at all.
+ *
+ * @param trainer    the trainer.
+ * @param path       the file to write.
+ * @param averages   1: the moving averages in place of the weights; 0: the weights.
+ * @param overwrite  1 replaces an existing file; 0: it is GLEBE_STATUS_ALREADY_EXISTS.
+ * @param error      nullable.
+ * @return GLEBE_STATUS_INVALID_STATE for averages without ema_decay; GLEBE_STATUS_LIMIT_EXCEEDED from 2 GiB on; errors of
+ *         files.
+ */
+glebe_status glebe_trainer_export(const glebe_trainer *trainer,
+                                  const char *path,
+                                  int32_t averages,
+                                  int32_t overwrite,
+                                  glebe_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

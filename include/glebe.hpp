@@ -23,7 +23,7 @@
  * CALLBACKS may throw anything. Nothing is thrown through the library: the exception is kept, the job is cancelled,
  * and the same exception leaves the function that started the job. The model can be used afterwards.
  *
- * HANDLES (Runtime, Model, CancelToken, Prediction) can be moved, not copied, and free what they hold. One that was
+ * HANDLES (Runtime, Model, CancelToken, Prediction, Trainer) can be moved, not copied, and free what they hold. One that was
  * moved from holds nothing: it may be assigned to and destroyed; functions that can fail throw
  * GLEBE_STATUS_INVALID_ARGUMENT, the others return zeros and empty strings. Handles may be destroyed in any order.
  * get() gives the C handle, for functions of glebe.h that have no counterpart here.
@@ -158,6 +158,11 @@ struct Buffer {
     Buffer(const Buffer &) = delete;
     Buffer &operator=(const Buffer &) = delete;
     ~Buffer() { glebe_buffer_free(&bytes); }
+
+    [[nodiscard]] std::vector<std::uint8_t> copy() const {
+        return bytes.data == nullptr ? std::vector<std::uint8_t>()
+                                     : std::vector<std::uint8_t>(bytes.data, bytes.data + bytes.size);
+    }
 
     [[nodiscard]] std::string text() const {
         return bytes.data == nullptr ? std::string()
@@ -985,6 +990,441 @@ private:
     }
 
     detail::Handle<glebe_model, glebe_model_free> handle_;
+};
+
+/// How BatchNormalization behaves in training: GLEBE_BATCH_NORM_*.
+enum class BatchNorm : std::int32_t {
+    frozen = GLEBE_BATCH_NORM_FROZEN,
+    affine = GLEBE_BATCH_NORM_AFFINE,
+    train = GLEBE_BATCH_NORM_TRAIN,
+};
+
+/// Parameters whose names match a pattern, with rates of their own.
+struct ParameterGroup {
+    /// Pattern over the names of initializers: `*` is any text, `?` one character.
+    std::string pattern{};
+    /// Factor of the learning rate.
+    float lr_multiplier = 1.0F;
+    /// Weight decay. None: the optimizer's.
+    std::optional<float> weight_decay{};
+};
+
+/// What a training step is to be: glebe_trainer_options. batch, height and width must be set.
+struct TrainerOptions {
+    /// Threads. 0: one a processor.
+    std::uint32_t threads = 0;
+    /// Images of a batch, N.
+    std::uint32_t batch = 0;
+    /// Height of the images.
+    std::uint32_t height = 0;
+    /// Width of the images.
+    std::uint32_t width = 0;
+    /// How BatchNormalization behaves.
+    BatchNorm batch_norm = BatchNorm::frozen;
+    /// What is trained: "all", "head", "decoder", "norm", "bias", "lora:r=8", patterns over names, separated by commas.
+    std::string params = "all";
+    /// The loss: "ce", "dice", "ce+0.5*dice", ...
+    std::string loss = "ce";
+    /// Weights of the classes. Empty: all 1.
+    std::vector<float> class_weights{};
+    /// Label of pixels that do not count.
+    std::optional<std::int64_t> ignore_index{};
+    /// Label smoothing from 0 to below 1.
+    float label_smoothing = 0.0F;
+    /// Name of the output with the logits. Empty: the only one, or the first.
+    std::string output{};
+    /// Name of an auxiliary output with logits. Empty: none.
+    std::string aux_output{};
+    /// Weight of the auxiliary output's loss.
+    float aux_weight = 0.4F;
+    /// "sgd", "adam", "amsgrad", "adamw", "rmsprop".
+    std::string optimizer = "adamw";
+    /// Momentum of "sgd" and "rmsprop".
+    float momentum = 0.0F;
+    /// Nesterov's form of SGD's momentum.
+    bool nesterov = false;
+    /// beta1 and beta2 of the Adam family.
+    float beta1 = 0.9F;
+    float beta2 = 0.999F;
+    /// alpha of "rmsprop".
+    float alpha = 0.99F;
+    /// epsilon of the Adam family and "rmsprop".
+    float epsilon = 1e-8F;
+    /// Weight decay. None: 0.01 for "adamw", else 0.
+    std::optional<float> weight_decay{};
+    /// Whether scales and shifts of normalisation layers and biases are decayed too, as in PyTorch.
+    bool decay_norm_and_bias = true;
+    /// Largest absolute value of a gradient's element. 0: no limit.
+    float clip_value = 0.0F;
+    /// Largest Euclidean norm of all gradients together. 0: no limit.
+    float clip_norm = 0.0F;
+    /// Decay of a moving average of the weights. 0: no average.
+    float ema_decay = 0.0F;
+    /// Groups; the first that matches counts.
+    std::vector<ParameterGroup> groups{};
+    /// Whether Trainer::set_loss_scale may be called, and updates by gradients that are not finite are skipped.
+    bool loss_scale = false;
+    /// Operators that give the same result in every run.
+    bool deterministic = false;
+    /// Standard operators and an update as a graph also on the processor.
+    bool portable = false;
+    /// Where the step runs: "cpu", "cuda:0". Strict: there is no fallback.
+    std::string provider = "cpu";
+    /// Options of the provider, as ONNX Runtime has them.
+    std::vector<std::pair<std::string, std::string>> provider_options{};
+    /// Most bytes of the feature cache in memory, and in a file. Both 0: no cache.
+    std::uint64_t feature_memory = 0;
+    std::uint64_t feature_file = 0;
+    /// Folder of that file. Empty: the system's temporary one.
+    std::string feature_folder{};
+    /// Seed of the adapters' first values.
+    std::uint64_t seed = 0;
+    /// Stops a running step when it is set; must outlive the constructor only. NULL: none.
+    const CancelToken *cancel = nullptr;
+};
+
+namespace detail {
+
+/// The C struct with what it points to. Lives shorter than the options.
+class TrainerCall {
+public:
+    explicit TrainerCall(const TrainerOptions &options) {
+        check(glebe_trainer_options_init(&given_, sizeof given_));
+        for (const auto &[key, value] : options.provider_options) {
+            keys_.push_back(c_string(key, "provider_options"));
+            values_.push_back(c_string(value, "provider_options"));
+        }
+        for (const ParameterGroup &group : options.groups) {
+            patterns_.push_back(c_string(group.pattern, "groups"));
+            multipliers_.push_back(group.lr_multiplier);
+            decays_.push_back(group.weight_decay.value_or(-1.0F));
+        }
+        given_.threads = options.threads;
+        given_.batch = options.batch;
+        given_.height = options.height;
+        given_.width = options.width;
+        given_.batch_norm = static_cast<std::int32_t>(options.batch_norm);
+        given_.params = c_string(options.params, "params");
+        given_.loss = c_string(options.loss, "loss");
+        given_.class_weights = options.class_weights.data();
+        given_.class_weights_len = options.class_weights.size();
+        given_.ignore_index = options.ignore_index.value_or(0);
+        given_.has_ignore_index = options.ignore_index.has_value() ? 1 : 0;
+        given_.label_smoothing = options.label_smoothing;
+        given_.output = c_string_or_null(options.output, "output");
+        given_.aux_output = c_string_or_null(options.aux_output, "aux_output");
+        given_.aux_weight = options.aux_weight;
+        given_.momentum = options.momentum;
+        given_.optimizer = c_string(options.optimizer, "optimizer");
+        given_.nesterov = options.nesterov ? 1 : 0;
+        given_.beta1 = options.beta1;
+        given_.beta2 = options.beta2;
+        given_.alpha = options.alpha;
+        given_.epsilon = options.epsilon;
+        given_.weight_decay = options.weight_decay.value_or(-1.0F);
+        given_.decay_norm_and_bias = options.decay_norm_and_bias ? 1 : 0;
+        given_.clip_value = options.clip_value;
+        given_.clip_norm = options.clip_norm;
+        given_.ema_decay = options.ema_decay;
+        given_.group_patterns = patterns_.data();
+        given_.group_lr_multipliers = multipliers_.data();
+        given_.group_weight_decays = decays_.empty() ? nullptr : decays_.data();
+        given_.groups_len = patterns_.size();
+        given_.loss_scale = options.loss_scale ? 1 : 0;
+        given_.deterministic = options.deterministic ? 1 : 0;
+        given_.portable = options.portable ? 1 : 0;
+        given_.provider = c_string(options.provider, "provider");
+        given_.provider_option_keys = keys_.data();
+        given_.provider_option_values = values_.data();
+        given_.provider_options_len = keys_.size();
+        given_.feature_memory = options.feature_memory;
+        given_.feature_file = options.feature_file;
+        given_.feature_folder = c_string_or_null(options.feature_folder, "feature_folder");
+        given_.seed = options.seed;
+        given_.cancel = options.cancel == nullptr ? nullptr : options.cancel->get();
+    }
+    TrainerCall(const TrainerCall &) = delete;
+    TrainerCall &operator=(const TrainerCall &) = delete;
+
+    [[nodiscard]] const glebe_trainer_options *get() const noexcept { return &given_; }
+
+private:
+    std::vector<const char *> keys_;
+    std::vector<const char *> values_;
+    std::vector<const char *> patterns_;
+    std::vector<float> multipliers_;
+    std::vector<float> decays_;
+    glebe_trainer_options given_{};
+};
+
+} // namespace detail
+
+/// A view of the images and labels of one step, in memory that somebody else owns and that must stay as it is until the
+/// call that was given the view returns.
+class Batch {
+public:
+    /// Images [N, C, H, W] and labels, both dense with the column fastest.
+    ///
+    /// @tparam Label  std::uint8_t, std::int32_t or std::int64_t for classes [N, H, W]; float for numbers [N, K, H, W].
+    template <class Label>
+    Batch(Span<const float> images, Span<const Label> labels) {
+        constexpr DataType type = detail::data_type_of<Label>();
+        static_assert(type == DataType::u8 || type == DataType::i32 || type == DataType::i64 || type == DataType::f32,
+                      "labels are std::uint8_t, std::int32_t, std::int64_t or float");
+        detail::check(glebe_batch_init(&view_, sizeof view_));
+        view_.label_type = static_cast<std::int32_t>(type);
+        view_.images = images.data();
+        view_.images_len = images.size();
+        view_.labels = labels.data();
+        view_.labels_len = labels.size();
+    }
+
+    /// Of vectors.
+    template <class Label>
+    Batch(const std::vector<float> &images, const std::vector<Label> &labels)
+        : Batch(Span<const float>(images.data(), images.size()), Span<const Label>(labels.data(), labels.size())) {}
+
+    /// A view must not outlive what it shows.
+    template <class Label>
+    Batch(const std::vector<float> &&, const std::vector<Label> &) = delete;
+    template <class Label>
+    Batch(const std::vector<float> &, const std::vector<Label> &&) = delete;
+
+    /// [N, H, W]: 0 where a pixel does not count.
+    Batch &mask(Span<const std::uint8_t> valid) noexcept {
+        view_.mask = valid.data();
+        view_.mask_len = valid.size();
+        return *this;
+    }
+
+    /// [N]: what each image is known by in the feature cache.
+    Batch &keys(Span<const std::uint64_t> known) noexcept {
+        view_.keys = known.data();
+        view_.keys_len = known.size();
+        return *this;
+    }
+
+    [[nodiscard]] const glebe_batch *get() const noexcept { return &view_; }
+
+private:
+    glebe_batch view_{};
+};
+
+/// Loss, gradients and update of one model on batches of one shape, with the weights and the optimizer's state. A call
+/// that throws leaves both as they were. One thread at a time, also for const functions.
+class Trainer {
+public:
+    /// A tensor that is trained, or a running statistic that steps update.
+    struct Tensor {
+        /// Name of the initializer.
+        std::string name;
+        /// Sizes, outermost first.
+        std::vector<std::size_t> shape;
+    };
+
+    /// What Trainer::apply did.
+    struct Applied {
+        /// Whether the gradients were not finite and nothing was changed (with loss_scale only).
+        bool skipped;
+        /// Euclidean norm of the gradients before clipping; NaN unless clip_norm or loss_scale is set.
+        float norm;
+    };
+
+    /// Builds the step; takes seconds. The model may be destroyed afterwards.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT for an option out of range or a pattern that matches nothing;
+    ///         GLEBE_STATUS_MODEL_UNSUPPORTED naming the node that has no gradient; GLEBE_STATUS_MISMATCH for shapes that
+    ///         the model does not take; GLEBE_STATUS_NOT_SUPPORTED; GLEBE_STATUS_PROVIDER_UNAVAILABLE;
+    ///         GLEBE_STATUS_OUT_OF_MEMORY; GLEBE_STATUS_RUNTIME.
+    Trainer(const Model &model, const TrainerOptions &options) {
+        const detail::TrainerCall given(options);
+        glebe_trainer *handle = nullptr;
+        detail::call(
+            [&](glebe_error **error) { return glebe_trainer_new(model.get(), given.get(), &handle, error); });
+        handle_.reset(handle);
+    }
+
+    /// What training would mean, without running anything: see glebe_trainer_preflight.
+    [[nodiscard]] static std::string preflight(const Model &model, const TrainerOptions &options) {
+        const detail::TrainerCall given(options);
+        detail::Buffer json;
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_preflight(model.get(), given.get(), &json.bytes, error);
+        });
+        return json.text();
+    }
+
+    /// Loss and gradients of a batch, and the update. Gives the loss before the update.
+    ///
+    /// @throws Error GLEBE_STATUS_MISMATCH for arrays of wrong lengths; GLEBE_STATUS_INVALID_ARGUMENT for a label that is
+    ///         no class and for a learning rate below 0; GLEBE_STATUS_CANCELLED; GLEBE_STATUS_OUT_OF_MEMORY;
+    ///         GLEBE_STATUS_RUNTIME.
+    float step(const Batch &batch, float learning_rate) {
+        float loss = 0.0F;
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_step(handle_.get(), batch.get(), learning_rate, &loss, error);
+        });
+        return loss;
+    }
+
+    /// Loss and gradients of a batch; the gradients are added to those that wait for apply().
+    float accumulate(const Batch &batch) {
+        float loss = 0.0F;
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_accumulate(handle_.get(), batch.get(), &loss, error);
+        });
+        return loss;
+    }
+
+    /// Updates the weights with the mean of the waiting gradients.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_STATE where none wait.
+    Applied apply(float learning_rate) {
+        std::int32_t skipped = 0;
+        float norm = 0.0F;
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_apply(handle_.get(), learning_rate, &skipped, &norm, error);
+        });
+        return Applied{skipped != 0, norm};
+    }
+
+    /// Forgets the waiting gradients.
+    void discard() {
+        detail::call([&](glebe_error **error) { return glebe_trainer_discard(handle_.get(), error); });
+    }
+
+    /// What the loss's gradient is multiplied with from the next batch on.
+    void set_loss_scale(float scale) {
+        detail::call([&](glebe_error **error) { return glebe_trainer_set_loss_scale(handle_.get(), scale, error); });
+    }
+
+    /// Whether steps keep their logits.
+    void want_logits(bool wanted) {
+        detail::call(
+            [&](glebe_error **error) { return glebe_trainer_want_logits(handle_.get(), wanted ? 1 : 0, error); });
+    }
+
+    /// The logits [N, K, H, W] of the last step or accumulate().
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_STATE unless they were wanted.
+    [[nodiscard]] std::vector<float> logits() const {
+        std::vector<float> values(product(logits_shape()));
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_logits(handle_.get(), values.data(), values.size(), error);
+        });
+        return values;
+    }
+
+    /// Shape [N, C, H, W] of the images.
+    [[nodiscard]] std::vector<std::size_t> image_shape() const {
+        return shape([&](std::size_t *sizes, std::size_t length) {
+            return glebe_trainer_image_shape(handle_.get(), sizes, length);
+        });
+    }
+
+    /// Shape [N, K, H, W] of the logits.
+    [[nodiscard]] std::vector<std::size_t> logits_shape() const {
+        return shape([&](std::size_t *sizes, std::size_t length) {
+            return glebe_trainer_logits_shape(handle_.get(), sizes, length);
+        });
+    }
+
+    /// What is trained, and the running statistics that steps update.
+    [[nodiscard]] std::vector<Tensor> tensors() const {
+        std::vector<Tensor> all(glebe_trainer_tensor_count(handle_.get()));
+        for (std::size_t index = 0; index < all.size(); ++index) {
+            all[index].name = detail::text(glebe_trainer_tensor_name(handle_.get(), index));
+            all[index].shape = shape([&](std::size_t *sizes, std::size_t length) {
+                return glebe_trainer_tensor_shape(handle_.get(), index, sizes, length);
+            });
+        }
+        return all;
+    }
+
+    /// The elements of a trained tensor or statistic.
+    [[nodiscard]] std::vector<float> weight(const std::string &name) const { return get(GLEBE_TENSOR_WEIGHT, name); }
+
+    /// The elements of a gradient: the mean of those that wait, before clipping.
+    [[nodiscard]] std::vector<float> gradient(const std::string &name) const {
+        return get(GLEBE_TENSOR_GRADIENT, name);
+    }
+
+    /// The elements of a moving average.
+    [[nodiscard]] std::vector<float> average(const std::string &name) const { return get(GLEBE_TENSOR_AVERAGE, name); }
+
+    /// Number of updates so far.
+    [[nodiscard]] std::uint64_t updates() const noexcept { return glebe_trainer_updates(handle_.get()); }
+
+    /// Whether the feature cache keeps the image with this key.
+    [[nodiscard]] bool has_features(std::uint64_t key) const noexcept {
+        return glebe_trainer_has_features(handle_.get(), key) != 0;
+    }
+
+    /// All that steps change, as the bytes of a safetensors file.
+    [[nodiscard]] std::vector<std::uint8_t> state() const {
+        detail::Buffer bytes;
+        detail::call([&](glebe_error **error) { return glebe_trainer_state(handle_.get(), &bytes.bytes, error); });
+        return bytes.copy();
+    }
+
+    /// Goes on from a state of a trainer of the same model and options.
+    void set_state(const std::vector<std::uint8_t> &bytes) {
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_set_state(handle_.get(), bytes.data(), bytes.size(), error);
+        });
+    }
+
+    /// Writes the finetuned model, complete or not at all.
+    ///
+    /// @throws Error GLEBE_STATUS_ALREADY_EXISTS for an existing file without overwrite; errors of files.
+    void export_model(const std::string &path, bool overwrite = false) const { write(path, 0, overwrite); }
+
+    /// As export_model, with the moving averages in place of the weights.
+    void export_averages(const std::string &path, bool overwrite = false) const { write(path, 1, overwrite); }
+
+    [[nodiscard]] glebe_trainer *get() const noexcept { return handle_.get(); }
+
+private:
+    [[nodiscard]] static std::size_t product(const std::vector<std::size_t> &shape) noexcept {
+        std::size_t count = 1;
+        for (const std::size_t size : shape) {
+            count *= size;
+        }
+        return count;
+    }
+
+    template <class Call>
+    [[nodiscard]] static std::vector<std::size_t> shape(Call &&call) {
+        std::vector<std::size_t> sizes(call(nullptr, 0));
+        call(sizes.data(), sizes.size());
+        return sizes;
+    }
+
+    [[nodiscard]] std::vector<float> get(std::int32_t kind, const std::string &name) const {
+        const char *c_name = detail::c_string(name, "name");
+        std::size_t count = 0;
+        for (const Tensor &tensor : tensors()) {
+            if (tensor.name == name) {
+                count = product(tensor.shape);
+            }
+        }
+        // One at least: memory for a name that is not there is not NULL, and the error is the library's.
+        std::vector<float> values(count + 1);
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_tensor(handle_.get(), kind, c_name, values.data(), count, error);
+        });
+        values.resize(count);
+        return values;
+    }
+
+    void write(const std::string &path, std::int32_t averages, bool overwrite) const {
+        const char *c_path = detail::c_string(path, "path");
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_export(handle_.get(), c_path, averages, overwrite ? 1 : 0, error);
+        });
+    }
+
+    detail::Handle<glebe_trainer, glebe_trainer_free> handle_;
 };
 
 } // namespace glebe

@@ -19,6 +19,22 @@
 //! # }
 //! ```
 //!
+//! The same model finetuned, step by step on arrays in memory ([`finetune::TrainStep`]):
+//!
+//! ```no_run
+//! # use glebe::autodiff::StepOptions;
+//! # use glebe::finetune::{Batch, Labels, RunOptions, TrainStep};
+//! # fn steps(model: &glebe::model::Model, images: &[f32], labels: &[u8]) -> glebe::Result<()> {
+//! let mut options = StepOptions::new(4, [256, 256]);
+//! options.params = "decoder,!*.bias".parse()?;
+//! let mut step = TrainStep::new(model, &options, &RunOptions::default())?;
+//! let batch = Batch { images, labels: Labels::U8(labels), mask: None, keys: None };
+//! println!("loss {}", step.step(&batch, 1e-4)?.loss);
+//! step.export_to("finetuned.onnx", false)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # The house
 //!
 //! The modules stand in one line; each uses only those above it in this table (`tests/architecture.rs`). The outside
@@ -30,15 +46,15 @@
 //! | doors | [`onnx`] | the model file as a graph: guard, facts, builder |
 //! | | [`runtime`] | ONNX Runtime: finding it, providers, sessions, cancelling |
 //! | | `raster` | GDAL: windows, masks, georeferencing, GeoTIFF and COG (feature `raster`) |
-//! | model | `weights` | checkpoints (empty yet) |
+//! | model | [`weights`] | named tensors in safetensors files |
 //! | | [`model`] | an opened model: contract, normalisation, sessions on demand |
-//! | | `autodiff` | the training compiler (empty yet) |
+//! | | [`autodiff`] | the training compiler: from a model to loss, gradients and update |
 //! | parts | [`tiling`] | plan and blending; pure |
 //! | | [`metrics`] | stage times, memory |
 //! | | [`picture`] | quicklooks with legend |
 //! | | `data`, `hooks` | training samples, lifecycle (empty yet) |
 //! | jobs | [`segment`] | read → normalise → run → blend → write |
-//! | | `finetune` | training (empty yet) |
+//! | | [`finetune`] | training steps, their state, the finetuned model |
 //! | faces | `ffi`, `cli` | the C ABI, the program |
 //!
 //! # Features

@@ -59,6 +59,36 @@ fn rasters() {
 }
 
 #[test]
+fn training_steps() {
+    program("trainer");
+}
+
+#[test]
+fn the_example_of_training() {
+    let folder = fixtures();
+    let program = compile(&root().join("examples/c/finetune.c"), folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let output = run(Command::new(&program).args([at("batches.onnx"), at("tuned.onnx")]));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let losses: Vec<f64> =
+        text.lines().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(losses.len(), 30);
+    assert!(losses[29] < 0.8 * losses[0], "{text}");
+    assert!(at("tuned.onnx").is_file());
+    // A model for single images cannot take the example's batches of two.
+    let output = Command::new(&program).args([at("bands.onnx"), at("x.onnx")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(glebe::ErrorKind::Mismatch.code()));
+    let output = Command::new(&program).args([at("none.onnx"), at("x.onnx")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(glebe::ErrorKind::NotFound.code()));
+    assert!(!at("x.onnx").exists());
+}
+
+#[test]
+fn training_under_memcheck() {
+    memcheck("tests/capi/trainer.c", &[""]);
+}
+
+#[test]
 fn callbacks_and_their_user_data() {
     let folder = program("callback");
     has_the_classes(&folder.path().join("finished.tif"));

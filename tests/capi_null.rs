@@ -65,6 +65,56 @@ static void log_it(int32_t level, const char *target, const char *message, void 
 
 /* Not NULL: nothing may be written there by a call that fails. */
 static void *const MARK = &destroyed;
+
+static glebe_trainer_options a_step(void)
+{
+    glebe_trainer_options options;
+    CHECK(glebe_trainer_options_init(&options, sizeof options) == GLEBE_STATUS_OK);
+    options.batch = 1;
+    options.height = 2;
+    options.width = 2;
+    options.threads = 1;
+    options.loss_scale = 1;
+    return options;
+}
+
+static inline const glebe_batch *a_batch(void)
+{
+    static const float images[12] = {1.0f};
+    static const unsigned char labels[4] = {0, 1, 0, 1};
+    static glebe_batch batch;
+    CHECK(glebe_batch_init(&batch, sizeof batch) == GLEBE_STATUS_OK);
+    batch.images = images;
+    batch.images_len = 12;
+    batch.labels = labels;
+    batch.labels_len = 4;
+    batch.label_type = GLEBE_DATA_TYPE_U8;
+    return &batch;
+}
+
+static inline glebe_trainer *a_trainer(void)
+{
+    glebe_trainer *trainer = NULL;
+    glebe_trainer_options options = a_step();
+    CHECK(glebe_trainer_new(a_model(), &options, &trainer, NULL) == GLEBE_STATUS_OK);
+    return trainer;
+}
+
+/* Has gradients and logits. */
+static inline glebe_trainer *a_waiting_trainer(void)
+{
+    glebe_trainer *trainer = a_trainer();
+    CHECK(glebe_trainer_want_logits(trainer, 1, NULL) == GLEBE_STATUS_OK);
+    CHECK(glebe_trainer_accumulate(trainer, a_batch(), NULL, NULL) == GLEBE_STATUS_OK);
+    return trainer;
+}
+
+static inline glebe_buffer *a_state(void)
+{
+    static glebe_buffer state;
+    CHECK(glebe_trainer_state(a_trainer(), &state, NULL) == GLEBE_STATUS_OK);
+    return &state;
+}
 static glebe_runtime *out_runtime;
 static glebe_model *out_model;
 static glebe_prediction *out_prediction;
@@ -72,6 +122,12 @@ static glebe_buffer buffer;
 static glebe_runtime_options runtime_options;
 static glebe_model_options model_options;
 static glebe_segment_options segment_options;
+static glebe_trainer_options trainer_options;
+static glebe_trainer *out_trainer;
+static glebe_batch batch;
+static float numbers[16];
+static size_t sizes[4];
+static int32_t number;
 static glebe_image image;
 
 int main(int argc, char **argv)
@@ -81,6 +137,9 @@ int main(int argc, char **argv)
     out_runtime = MARK;
     out_model = MARK;
     out_prediction = MARK;
+    out_trainer = MARK;
+    trainer_options = a_step();
+    batch = *a_batch();
     glebe_runtime_options_init(&runtime_options, sizeof runtime_options);
     glebe_model_options_init(&model_options, sizeof model_options);
     glebe_segment_options_init(&segment_options, sizeof segment_options);
@@ -96,6 +155,32 @@ fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
         ("const glebe_model *" | "glebe_model *", _) => "a_model()",
         ("const glebe_error *" | "glebe_error *", _) => "an_error()",
         ("const glebe_prediction *" | "glebe_prediction *", _) => "a_prediction()",
+        ("const glebe_trainer *" | "glebe_trainer *", _) => match function.name.as_str() {
+            "glebe_trainer_apply" | "glebe_trainer_logits" => "a_waiting_trainer()",
+            _ => "a_trainer()",
+        },
+        ("const glebe_batch *" | "glebe_batch *", _) => "&batch",
+        ("const glebe_trainer_options *" | "glebe_trainer_options *", _) => "&trainer_options",
+        ("glebe_trainer **", _) => "&out_trainer",
+        ("float *", _) => "numbers",
+        ("size_t *", _) => "sizes",
+        ("int32_t *", _) => "&number",
+        ("float", _) => "0.5f",
+        ("uint64_t", _) => "7",
+        ("size_t", "length") if function.name.ends_with("_shape") => "4",
+        ("size_t", "length") if function.name.ends_with("_logits") => "8",
+        ("size_t", "length") => "6",
+        ("const char *", "name") if function.name != "glebe_trainer_tensor" => {
+            panic!("{}: which name?", function.name)
+        }
+        ("const char *", "name") => "\"weights\"",
+        ("const char *", "path") if function.name.ends_with("_export") => {
+            return format!("file(\"out-{case}.onnx\")");
+        }
+        ("int32_t", "kind") => "GLEBE_TENSOR_WEIGHT",
+        ("int32_t", "wanted" | "averages" | "overwrite") => "0",
+        ("const uint8_t *", "bytes") => "a_state()->data",
+        ("size_t", "size") if function.name == "glebe_trainer_set_state" => "a_state()->size",
         ("const glebe_cancel_token *" | "glebe_cancel_token *", _) => "glebe_cancel_token_new()",
         ("const glebe_image *", _) => "an_image()",
         ("glebe_image *", _) => "&image",
@@ -148,8 +233,9 @@ fn case(number: usize, function: &Function, index: usize) -> String {
             format!("FAILS(GLEBE_STATUS_INVALID_ARGUMENT, \"{} is NULL\", {call});", null.name)
         }
         ("glebe_status", false) => format!("CHECK({call} == GLEBE_STATUS_INVALID_ARGUMENT);"),
+        ("size_t", true) => format!("CHECK({call} != 0);"),
         ("int64_t", false) => format!("CHECK({call} == -1);"),
-        ("size_t" | "int32_t" | "double", false) => format!("CHECK({call} == 0);"),
+        ("size_t" | "int32_t" | "uint64_t" | "double", false) => format!("CHECK({call} == 0);"),
         (result, false) if result.ends_with('*') => format!("CHECK({call} == NULL);"),
         (result, _) => panic!("{}: no neutral value is known for {result}: add one", function.name),
     };
@@ -177,7 +263,7 @@ fn null_for_every_pointer() {
         }
     }
     program.push_str(
-        "    default: CHECK(0);\n    }\n    CHECK(error == NULL);\n    if (!success) {\n        CHECK(out_runtime == MARK && out_model == MARK && out_prediction == MARK);\n        CHECK(buffer.data == NULL && buffer.size == 0);\n    }\n    return 0;\n}\n",
+        "    default: CHECK(0);\n    }\n    CHECK(error == NULL);\n    if (!success) {\n        CHECK(out_runtime == MARK && out_model == MARK && out_prediction == MARK && out_trainer == MARK);\n        CHECK(buffer.data == NULL && buffer.size == 0);\n    }\n    return 0;\n}\n",
     );
     let pointers: usize =
         functions.iter().flat_map(|function| &function.parameters).filter(|p| p.is_pointer()).count();

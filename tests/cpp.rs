@@ -118,9 +118,21 @@ fn picture() -> Array3<u8> {
     Array3::from_shape_fn((2, 40, 50), |(c, y, x)| ((x * (c + 3) + y * (7 - 2 * c)) % 200) as u8)
 }
 
+/// A 1 x 1 convolution of two bands to two classes, for batches of any size.
+fn linear() -> Vec<u8> {
+    let mut graph = GraphBuilder::new("linear");
+    let dims = [Dim::from("n"), Dim::Fixed(2), Dim::from("h"), Dim::from("w")];
+    let x = graph.input("x", ElementType::Float32, &dims);
+    let weight = graph.initializer_f32("weight", &[2, 2, 1, 1], &[1.0, 0.0, 0.0, 1.0]);
+    let y = graph.node("Conv", &[&x, &weight]).output("y");
+    graph.output(&y, ElementType::Float32, &dims);
+    graph.finish().unwrap()
+}
+
 /// The models and rasters that bindings/cpp/tests names.
 fn write_fixtures(folder: &Path) {
     std::fs::write(folder.join("identity.onnx"), identity()).unwrap();
+    std::fs::write(folder.join("linear.onnx"), linear()).unwrap();
     std::fs::write(folder.join("broken.onnx"), "this is not a model").unwrap();
     let image = picture();
     let (bands, height, width) = image.dim();
@@ -276,6 +288,23 @@ fn the_example_scores_and_its_exit_code_is_the_status() {
     assert!(told.starts_with("usage"), "{told}");
     let lines = std::fs::read_to_string(root().join("examples/cpp/segment.cpp")).unwrap().lines().count();
     assert!(lines <= 80, "{lines} lines are no example");
+}
+
+#[test]
+fn the_example_of_training_learns() {
+    let programs = programs();
+    let program = compile(&programs.folder, "finetune", &[root().join("examples/cpp/finetune.cpp")]);
+    let folder = TempDir::new().unwrap();
+    write_fixtures(folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let output = text(done(command(&program).args([at("linear.onnx"), at("out.onnx")])).stdout);
+    let losses: Vec<f64> =
+        output.lines().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(losses.len(), 30);
+    assert!(losses[29] < 0.8 * losses[0], "{output}");
+    assert!(at("out.onnx").is_file());
+    let failed = command(&program).args([at("none.onnx"), at("x.onnx")]).output().unwrap();
+    assert_eq!(failed.status.code(), Some(glebe::ErrorKind::NotFound.code()));
 }
 
 #[test]

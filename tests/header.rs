@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The order of the header.
-const FILES: [&str; 14] = [
+const FILES: [&str; 18] = [
     "status",
     "library",
     "boundary",
@@ -16,9 +16,13 @@ const FILES: [&str; 14] = [
     "model",
     "image",
     "progress",
+    "field",
     "segment_options",
     "prediction",
     "segment",
+    "batch",
+    "trainer_options",
+    "trainer",
 ];
 
 fn root() -> PathBuf {

@@ -106,31 +106,49 @@ pub(crate) fn unsupported(graph: &Graph, ends: &[ValueId], targets: &[ValueId]) 
 
 /// Indices of the nodes that a gradient flows through on its way from `ends` to `targets`.
 pub(crate) fn on_path(graph: &Graph, ends: &[ValueId], targets: &[ValueId]) -> Vec<usize> {
-    let depends = graph.depends_on(targets);
-    let mut reached = vec![false; graph.len()];
-    for id in ends {
-        reached[id.index()] = depends[id.index()];
-    }
-    let mut path = Vec::new();
-    for (index, node) in graph.nodes().iter().enumerate().rev() {
-        let flows = node.outputs.iter().flatten().any(|id| reached[id.index()])
-            && !rules::is_flat(&node.domain, &node.op_type);
-        if !flows {
-            continue;
+    Flow::of(graph, ends, targets).nodes
+}
+
+/// Where gradients flow on their way from the ends of a graph to the targets.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    /// Indices of the nodes that they flow through, in order.
+    pub(crate) nodes: Vec<usize>,
+    /// For every value, whether it has a gradient.
+    pub(crate) reached: Vec<bool>,
+    /// For every value, whether it depends on a target.
+    pub(crate) depends: Vec<bool>,
+}
+
+impl Flow {
+    /// Follows the gradients from `ends` to `targets`.
+    pub(crate) fn of(graph: &Graph, ends: &[ValueId], targets: &[ValueId]) -> Flow {
+        let depends = graph.depends_on(targets);
+        let mut reached = vec![false; graph.len()];
+        for id in ends {
+            reached[id.index()] = depends[id.index()];
         }
-        let mut any = false;
-        for id in node.inputs.iter().flatten() {
-            if depends[id.index()] && graph.kind(*id).element.is_float() {
-                reached[id.index()] = true;
-                any = true;
+        let mut nodes = Vec::new();
+        for (index, node) in graph.nodes().iter().enumerate().rev() {
+            let flows = node.outputs.iter().flatten().any(|id| reached[id.index()])
+                && !rules::is_flat(&node.domain, &node.op_type);
+            if !flows {
+                continue;
+            }
+            let mut any = false;
+            for id in node.inputs.iter().flatten() {
+                if depends[id.index()] && graph.kind(*id).element.is_float() {
+                    reached[id.index()] = true;
+                    any = true;
+                }
+            }
+            if any {
+                nodes.push(index);
             }
         }
-        if any {
-            path.push(index);
-        }
+        nodes.reverse();
+        Flow { nodes, reached, depends }
     }
-    path.reverse();
-    path
 }
 
 /// The refusal of an operator without a rule: which node, and between which parameter and the loss it lies.
@@ -149,7 +167,7 @@ pub(crate) fn without_rule(graph: &Graph, index: usize, targets: &[ValueId]) -> 
 }
 
 /// `"w" -> Conv -> GridSample`: from the nearest trained parameter to the node.
-fn path_from(graph: &Graph, index: usize, targets: &[ValueId]) -> String {
+pub(crate) fn path_from(graph: &Graph, index: usize, targets: &[ValueId]) -> String {
     let depends = graph.depends_on(targets);
     let mut steps = Vec::new();
     let mut at: &Node = &graph.nodes()[index];

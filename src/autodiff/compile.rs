@@ -1,5 +1,6 @@
 //! From a model to the graph of a training step.
 
+use crate::autodiff::adapter::{Adapter, adapt, with_plain_layers};
 use crate::autodiff::backward::{gradients, on_path, unsupported, without_rule};
 use crate::autodiff::batch_norm::{Running, with_batch_statistics};
 use crate::autodiff::decompose::decompose;
@@ -9,6 +10,7 @@ use crate::autodiff::loss::{self, Targets};
 use crate::autodiff::optimizer::{Rates, rates};
 use crate::autodiff::parameter::{Parameter, Role, parameters};
 use crate::autodiff::pointwise::before_enlargements;
+use crate::autodiff::selection::Choice;
 use crate::autodiff::{BatchNorm, StepOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::graph::{Constant, Graph, ValueId, ValueMap, ValueType};
@@ -59,8 +61,8 @@ pub(crate) struct Statistic {
 pub(crate) struct Compiled {
     /// The graph; its outputs are not chosen yet.
     pub(crate) graph: Graph,
-    /// The image's input, `[N, C, H, W]`.
-    pub(crate) image: ValueId,
+    /// What is given for a batch, in order: the images `[N, C, H, W]`, or the features that the frozen part made of them.
+    pub(crate) inputs: Vec<ValueId>,
     /// Labels and mask.
     pub(crate) targets: Targets,
     /// What the logits' gradient is multiplied with, where the optimizer has a loss scale.
@@ -75,11 +77,14 @@ pub(crate) struct Compiled {
     pub(crate) statistics: Vec<Statistic>,
     /// All floating point tensors of the model.
     pub(crate) parameters: Vec<Parameter>,
+    /// Adapters beside weights of the file, which an export merges.
+    pub(crate) adapters: Vec<Adapter>,
     /// Number of nodes of the forward part; those behind it are loss and gradients.
     pub(crate) forward: usize,
 }
 
 /// A model with static shapes, its activation cut off, and the tensors that are to be trained.
+#[derive(Debug)]
 pub(crate) struct Prepared {
     /// The graph; its outputs are the logits, and behind them the auxiliary ones if any.
     pub(crate) graph: Graph,
@@ -87,6 +92,8 @@ pub(crate) struct Prepared {
     pub(crate) parameters: Vec<Parameter>,
     /// Those that are trained, as indices into `parameters`.
     pub(crate) chosen: Vec<usize>,
+    /// Adapters beside weights of the file; their factors are among the trained.
+    pub(crate) adapters: Vec<Adapter>,
 }
 
 /// Brings the model into the shapes of the step and finds what is trained.
@@ -96,9 +103,6 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare(document: &Document, options: &StepOptions) -> Result<Prepared> {
     options.loss.check()?;
     options.optimizer.check()?;
-    if options.params.lora().is_some() {
-        return Err(Error::new(ErrorKind::NotSupported, "low-rank adapters (lora) are not supported yet"));
-    }
     if options.batch == 0 || options.size.contains(&0) {
         return Err(Error::invalid(format!(
             "expected a batch of 1 or more and sizes above 0, got {} of {:?}",
@@ -109,14 +113,15 @@ pub(crate) fn prepare(document: &Document, options: &StepOptions) -> Result<Prep
     let outputs = chosen_outputs(&facts, options)?;
     let shapes = input_shapes(&facts, options)?;
     let graph = specialise(document, &shapes, Some(&outputs))?;
-    let mut graph = graph;
+    let mut graph = if options.params.lora().is_some() { with_plain_layers(&graph)? } else { graph };
     if !options.loss.is_regression() {
         let logits = graph.outputs().iter().map(|&id| before_activation(&graph, id)).collect();
         graph.set_outputs(logits);
     }
-    let parameters = parameters(&graph);
+    let mut parameters = parameters(&graph);
     let ends = graph.outputs().to_vec();
-    let mut ids = options.params.choose(&graph, &parameters, &ends)?;
+    let file: Vec<&str> = document.graph().initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let Choice { trained: mut ids, adapted } = options.params.choose(&graph, &parameters, &ends, &file)?;
     if options.batch_norm == BatchNorm::Affine {
         let of_batch_norm = |own: &&Parameter| {
             matches!(own.role, Role::NormScale | Role::NormBias)
@@ -124,19 +129,37 @@ pub(crate) fn prepare(document: &Document, options: &StepOptions) -> Result<Prep
         };
         ids.extend(parameters.iter().filter(of_batch_norm).map(|own| own.id));
     }
-    let chosen = (0..parameters.len()).filter(|&index| ids.contains(&parameters[index].id)).collect();
-    Ok(Prepared { graph, parameters, chosen })
+    let mut chosen: Vec<usize> =
+        (0..parameters.len()).filter(|&index| ids.contains(&parameters[index].id)).collect();
+    let mut adapters = Vec::new();
+    if let Some(lora) = options.params.lora() {
+        let weights: Vec<&Parameter> = parameters.iter().filter(|own| adapted.contains(&own.id)).collect();
+        let made = adapt(&graph, &weights, lora, options.seed)?;
+        renew(&mut parameters, &made.map)?;
+        chosen.extend(parameters.len()..parameters.len() + made.factors.len());
+        parameters.extend(made.factors);
+        (graph, adapters) = (made.graph, made.adapters);
+    }
+    Ok(Prepared { graph, parameters, chosen, adapters })
 }
 
 /// Builds loss and gradients.
 ///
 /// # Errors
-/// As [`prepare`]; `ModelUnsupported` naming every operator without a rule between a trained tensor and the loss.
+/// As [`prepare`]; `ModelUnsupported` naming the first operator without a rule between a trained tensor and the loss.
 pub(crate) fn compile(document: &Document, options: &StepOptions) -> Result<Compiled> {
-    let Prepared { graph, parameters: own_parameters, chosen } = prepare(document, options)?;
+    compile_prepared(prepare(document, options)?, options)
+}
+
+/// Builds loss and gradients of a part of a model.
+///
+/// # Errors
+/// As [`compile`].
+pub(crate) fn compile_prepared(prepared: Prepared, options: &StepOptions) -> Result<Compiled> {
+    let Prepared { graph, parameters: own_parameters, chosen, adapters } = prepared;
     let (mut graph, parameters, running) = lowered(graph, own_parameters, &chosen, options)?;
     let ends: Vec<ValueId> = graph.outputs()[..1 + usize::from(options.auxiliary.is_some())].to_vec();
-    let image = *graph.inputs().first().ok_or_else(|| Error::internal("a model without input"))?;
+    let inputs = graph.inputs().to_vec();
     let targets: Vec<ValueId> = chosen.iter().map(|&index| parameters[index].id).collect();
     if let Some(&node) = unsupported(&graph, &ends, &targets).first() {
         return Err(without_rule(&graph, node, &targets));
@@ -187,7 +210,7 @@ pub(crate) fn compile(document: &Document, options: &StepOptions) -> Result<Comp
     graph.rename(loss, names::LOSS);
     Ok(Compiled {
         graph,
-        image,
+        inputs,
         targets: labels,
         scale,
         logits: ends[0],
@@ -195,8 +218,17 @@ pub(crate) fn compile(document: &Document, options: &StepOptions) -> Result<Comp
         trained,
         statistics,
         parameters,
+        adapters,
         forward,
     })
+}
+
+/// Gives parameters the identities that they have in another graph.
+fn renew(parameters: &mut [Parameter], map: &ValueMap) -> Result<()> {
+    for own in parameters {
+        own.id = map.get(own.id).ok_or_else(|| Error::internal(format!("{:?} is lost", own.name)))?;
+    }
+    Ok(())
 }
 
 /// Takes apart what has no rule of its own between trained tensors and outputs, puts batch statistics in the place of
@@ -211,12 +243,6 @@ fn lowered(
     let targets: Vec<ValueId> = chosen.iter().map(|&index| parameters[index].id).collect();
     let path = on_path(&graph, graph.outputs(), &targets);
     let (mut graph, map) = decompose(&graph, &|index| path.binary_search(&index).is_ok())?;
-    let renew = |parameters: &mut Vec<Parameter>, map: &ValueMap| {
-        parameters.iter_mut().try_for_each(|own| {
-            own.id = map.get(own.id).ok_or_else(|| Error::internal(format!("{:?} is lost", own.name)))?;
-            Ok::<(), Error>(())
-        })
-    };
     renew(&mut parameters, &map)?;
     if options.batch_norm != BatchNorm::Train {
         let (made, map) = drawn_into_convolutions(&graph, &|_| true)?;

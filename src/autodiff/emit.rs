@@ -216,13 +216,6 @@ pub(crate) trait Emit {
             _ => self.graph().op("Concat", parts, &[AttributeProto::int("axis", axis as i64)]),
         }
     }
-
-    /// `a` repeated along every axis.
-    fn tile(&mut self, a: ValueId, repeats: &[usize]) -> Result<ValueId> {
-        let repeats: Vec<i64> = repeats.iter().map(|&count| count as i64).collect();
-        let repeats = self.graph().ints(&repeats)?;
-        self.graph().op("Tile", &[a, repeats], &[])
-    }
 }
 
 impl Emit for Graph {

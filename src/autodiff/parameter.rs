@@ -23,10 +23,13 @@ pub enum Role {
     /// A number of the exporter or an operator's setting (bounds, scales, masks, single numbers): not trained unless
     /// a pattern names it, and settings not even then.
     Fixed,
+    /// A factor of a low-rank adapter, which the step puts beside a weight of the file.
+    Adapter,
 }
 
 impl Role {
-    /// The name in reports: `weight`, `bias`, `norm-scale`, `norm-bias`, `statistic`, `other`, `fixed`.
+    /// The name in reports: `weight`, `bias`, `norm-scale`, `norm-bias`, `statistic`, `other`, `fixed`,
+    /// `adapter`.
     pub const fn name(self) -> &'static str {
         match self {
             Role::Weight => "weight",
@@ -36,6 +39,7 @@ impl Role {
             Role::Statistic => "statistic",
             Role::Other => "other",
             Role::Fixed => "fixed",
+            Role::Adapter => "adapter",
         }
     }
 }

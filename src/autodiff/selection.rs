@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::autodiff::adapter::adaptable;
 use crate::autodiff::parameter::{Parameter, Role};
 use crate::error::{Error, Result};
 use crate::onnx::graph::{Graph, ValueId};
@@ -20,8 +21,13 @@ use crate::onnx::short;
 /// | `decoder` | what is not encoder: by names (`encoder.`, `backbone.`) where the file has them, else what comes after the first upsampling and what branches off the encoder |
 /// | `norm` | scale and shift of normalisation layers |
 /// | `bias` | what is added, the shifts of normalisation layers included |
-/// | `lora:r=8` | low-rank adapters of rank 8 on every linear layer and 1 x 1 convolution, the weights themselves frozen; `lora:r=8:alpha=16` scales them by alpha / r |
+/// | `lora:r=8` | low-rank adapters of rank 8 beside the weights of linear layers and 1 x 1 convolutions, which stay frozen; `lora:r=8:alpha=16` scales them by alpha / r |
 /// | anything else | a pattern over names: `*` stands for any text, `?` for one character |
+///
+/// Adapters go on every weight of a linear layer (`MatMul`, `Gemm`) and of a 1 x 1 convolution of one group that is used in
+/// no other way and is not trained itself. Other terms choose beside them: `lora:r=4,norm` trains the normalisation layers
+/// in full, `lora:r=4,head` the head. A term with `!` after it takes adapters away by the weights' names:
+/// `lora:r=8,!encoder.*` leaves those of the decoder. There is no form that lists only what is to have one.
 ///
 /// Running statistics of BatchNormalization are never trained by gradients; `BatchNorm::Train` updates them.
 ///
@@ -62,6 +68,15 @@ enum What {
     Pattern(String),
 }
 
+/// What a selection comes to in a model.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Choice {
+    /// Values that are trained.
+    pub(crate) trained: Vec<ValueId>,
+    /// Weights that have an adapter.
+    pub(crate) adapted: Vec<ValueId>,
+}
+
 impl Selection {
     /// Every parameter.
     pub fn all() -> Selection {
@@ -76,16 +91,23 @@ impl Selection {
         })
     }
 
-    /// The values that are trained, in the order of `parameters`; `outputs` are what the loss is computed from.
+    /// The values that are trained, and those that have an adapter, in the order of `parameters`; `outputs` are what the
+    /// loss is computed from.
+    ///
+    /// `file` are the names of all tensors of the file: one may be excluded that is no parameter (any more), for instance
+    /// the scales of a Resize.
     ///
     /// # Errors
-    /// `InvalidArgument` for a pattern that matches nothing, and where nothing is left to train.
+    /// `InvalidArgument` for a pattern that matches nothing, where nothing is left to train, and where adapters are asked
+    /// for and no weight can have one.
     pub(crate) fn choose(
         &self,
         graph: &Graph,
         parameters: &[Parameter],
         outputs: &[ValueId],
-    ) -> Result<Vec<ValueId>> {
+        file: &[&str],
+    ) -> Result<Choice> {
+        let mut adapted = vec![false; parameters.len()];
         let mut chosen = vec![false; parameters.len()];
         if self.terms.first().is_some_and(|term| term.exclude) {
             chosen
@@ -94,23 +116,46 @@ impl Selection {
                 .for_each(|(chosen, parameter)| *chosen = parameter.is_trainable());
         }
         for term in &self.terms {
-            let named = term.what.named(graph, parameters, outputs)?;
-            for (chosen, named) in chosen.iter_mut().zip(named) {
+            if let What::Lora(_) = term.what {
+                let ids: Vec<ValueId> = parameters.iter().map(|own| own.id).collect();
+                adapted = adaptable(graph, &ids);
+                for ((adapted, own), chosen) in adapted.iter_mut().zip(parameters).zip(&chosen) {
+                    *adapted &= own.role == Role::Weight && !chosen;
+                }
+                continue;
+            }
+            let named = match term.what.named(graph, parameters, outputs) {
+                Err(_) if term.exclude && term.what.is_among(file) => continue,
+                named => named?,
+            };
+            for ((chosen, adapted), named) in chosen.iter_mut().zip(&mut adapted).zip(named) {
                 if named {
-                    *chosen = !term.exclude;
+                    // Trained itself or frozen: no adapter either way.
+                    (*chosen, *adapted) = (!term.exclude, false);
                 }
             }
         }
-        let chosen: Vec<ValueId> =
-            chosen.iter().zip(parameters).filter(|(chosen, _)| **chosen).map(|(_, own)| own.id).collect();
-        if chosen.is_empty() && self.lora().is_none() {
-            return Err(Error::invalid(format!("{self:?} leaves nothing to train", self = self.to_string())));
+        let ids = |marks: &[bool]| -> Vec<ValueId> {
+            marks.iter().zip(parameters).filter(|(mark, _)| **mark).map(|(_, own)| own.id).collect()
+        };
+        let choice = Choice { trained: ids(&chosen), adapted: ids(&adapted) };
+        if self.lora().is_some() && choice.adapted.is_empty() {
+            let why = "no weight of a linear layer or 1 x 1 convolution is left for an adapter";
+            return Err(Error::invalid(format!("{:?}: {why}", self.to_string())));
         }
-        Ok(chosen)
+        if choice.trained.is_empty() && choice.adapted.is_empty() {
+            return Err(Error::invalid(format!("{:?} leaves nothing to train", self.to_string())));
+        }
+        Ok(choice)
     }
 }
 
 impl What {
+    /// Whether it is a pattern that one of `names` matches.
+    fn is_among(&self, names: &[&str]) -> bool {
+        matches!(self, What::Pattern(pattern) if names.iter().any(|name| name_matches(pattern, name)))
+    }
+
     fn named(&self, graph: &Graph, parameters: &[Parameter], outputs: &[ValueId]) -> Result<Vec<bool>> {
         let by = |test: &dyn Fn(&Parameter) -> bool| -> Vec<bool> {
             parameters.iter().map(|parameter| parameter.is_trainable() && test(parameter)).collect()
@@ -313,7 +358,10 @@ impl FromStr for Selection {
                 };
                 Ok(Term { exclude, what })
             })
-            .collect::<Result<Vec<_>>>()?;
+            .collect::<Result<Vec<Term>>>()?;
+        if terms.iter().filter(|term| matches!(term.what, What::Lora(_))).count() > 1 {
+            return Err(Error::invalid(format!("{text:?}: adapters are asked for more than once")));
+        }
         Ok(Selection { terms })
     }
 }
@@ -392,9 +440,18 @@ mod tests {
             assert_eq!(text.parse::<Selection>().unwrap().to_string(), text);
         }
         assert_eq!("lora:r=8".parse::<Selection>().unwrap().lora(), Some(Lora { rank: 8, alpha: 8.0 }));
-        for text in
-            ["", "a,,b", "lora", "lora:r=0", "lora:r=x", "lora:r=8:alpha=-1", "lora:q=1", "!lora:r=8", "!"]
-        {
+        for text in [
+            "",
+            "a,,b",
+            "lora",
+            "lora:r=0",
+            "lora:r=x",
+            "lora:r=8:alpha=-1",
+            "lora:q=1",
+            "!lora:r=8",
+            "!",
+            "lora:r=1,lora:r=2",
+        ] {
             assert!(text.parse::<Selection>().is_err(), "{text:?}");
         }
     }

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use glebe::DataType;
-use glebe::autodiff::{BatchNorm, Loss, OptimizerKind, Selection};
+use glebe::autodiff::{BatchNorm, Loss, OptimizerKind, ParameterGroup, Selection};
 use glebe::geometry::{Band, Padding, Size};
 use glebe::raster::{Compression, Format, NodataRule};
 use glebe::runtime::Provider;
 use glebe::segment::{Activation, Product};
 use glebe::tiling::{Blend, Overlap};
 
-/// Score rasters with ONNX segmentation models.
+use crate::bytes::Bytes;
+
+/// Score rasters with ONNX segmentation models, and finetune these.
 #[derive(Debug, Parser)]
 #[command(name = "glebe", version, max_term_width = 110)]
 pub(crate) struct Arguments {
@@ -38,7 +40,7 @@ pub(crate) enum Command {
     /// Bare training steps on arrays: parity checks, porting a model
     Step(Box<StepArguments>),
     /// What a model or raster is, and what it needs
-    Inspect(InspectArguments),
+    Inspect(Box<InspectArguments>),
     /// What was found: ONNX Runtime, GDAL, providers, and why one is not usable
     Doctor(DoctorArguments),
 }
@@ -53,7 +55,7 @@ pub(crate) struct StepArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) batches: PathBuf,
 
-    /// What is trained: all, head, decoder, norm, bias, patterns over names, ! before what is not
+    /// What is trained: all, head, decoder, norm, bias, lora:r=8 (adapters), patterns over names, ! before what is not
     #[arg(long, default_value = "all", value_name = "LIST")]
     pub(crate) params: Selection,
 
@@ -93,6 +95,43 @@ pub(crate) struct StepArguments {
     #[arg(long)]
     pub(crate) nesterov: bool,
 
+    /// Decay rates of the adam family's averages [default: 0.9,0.999]
+    #[arg(long, value_name = "B1,B2", value_parser = pair)]
+    pub(crate) betas: Option<[f32; 2]>,
+
+    /// Decay rate of rmsprop's average [default: 0.99]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) alpha: Option<f32>,
+
+    /// Added to the denominator of the adam family and rmsprop [default: 1e-8]
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) epsilon: Option<f32>,
+
+    /// Parameters with rates of their own: a pattern over names with lr, a factor, or decay, a weight decay:
+    /// encoder.*:lr=0.1:decay=0. May be given several times; the first that matches counts
+    #[arg(long = "group", value_name = "PATTERN[:lr=F][:decay=R]")]
+    pub(crate) groups: Vec<ParameterGroup>,
+
+    /// No weight decay of biases and of normalisation layers
+    #[arg(long)]
+    pub(crate) no_norm_decay: bool,
+
+    /// Keeps a moving average of the weights with this decay, 0.999 for instance
+    #[arg(long, value_name = "DECAY")]
+    pub(crate) ema_decay: Option<f32>,
+
+    /// Multiplies the loss's gradient; a step whose gradients are not finite is skipped
+    #[arg(long, value_name = "SCALE")]
+    pub(crate) loss_scale: Option<f32>,
+
+    /// Batches a step: their gradients are averaged
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) accumulate: usize,
+
+    /// Seed of the first values of adapters (lora)
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+
     /// Largest norm of all gradients together
     #[arg(long, value_name = "NORM")]
     pub(crate) clip_norm: Option<f32>,
@@ -105,7 +144,7 @@ pub(crate) struct StepArguments {
     #[arg(long, default_value = "frozen")]
     pub(crate) bn: BatchNorm,
 
-    /// Number of steps; by default one a batch, and batches come round again where it is larger
+    /// Number of steps; by default as many as there are batches for, and these come round again where it is larger
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<usize>,
 
@@ -125,13 +164,37 @@ pub(crate) struct StepArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) gradients: Option<PathBuf>,
 
-    /// Trained weights at the end, as safetensors by initializer name
+    /// Trained weights at the end, as safetensors by initializer name; adapters as NAME.lora_A and NAME.lora_B
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
+
+    /// Moving averages of the trained weights at the end, likewise
+    #[arg(long, value_name = "FILE", requires = "ema_decay")]
+    pub(crate) averages: Option<PathBuf>,
 
     /// The model with the trained weights
     #[arg(long, value_name = "FILE")]
     pub(crate) export: Option<PathBuf>,
+
+    /// All that steps change, at the end: go on with --init-state
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Goes on from a file of --state, with the same model and options, bit by bit
+    #[arg(long, value_name = "FILE")]
+    pub(crate) init_state: Option<PathBuf>,
+
+    /// Keeps in memory what the frozen part gives for every image, up to this size (512MiB)
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) cache_memory: Option<Bytes>,
+
+    /// Keeps it in a file too, up to this size
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) cache_file: Option<Bytes>,
+
+    /// Folder of that file, which has no name and vanishes at the end; by default the system's temporary one
+    #[arg(long, value_name = "FOLDER", requires = "cache_file")]
+    pub(crate) cache_folder: Option<PathBuf>,
 
     /// Replace output files that are there
     #[arg(long)]
@@ -166,6 +229,13 @@ pub(crate) struct StepArguments {
     pub(crate) profile: Option<PathBuf>,
 }
 
+impl StepArguments {
+    /// Whether features are to be kept.
+    pub(crate) fn has_cache(&self) -> bool {
+        self.cache_memory.is_some() || self.cache_file.is_some()
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
     /// As JSON
@@ -185,6 +255,54 @@ pub(crate) struct InspectArguments {
     /// More GDAL drivers that may open the raster (VRT, for example)
     #[arg(long = "driver", value_name = "NAME")]
     pub(crate) drivers: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) training: TrainingArguments,
+}
+
+/// What `inspect` is to say about training a model.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct TrainingArguments {
+    /// What training this would mean: all, head, decoder, norm, bias, lora:r=8, patterns over names, ! before what is not
+    #[arg(long, value_name = "LIST")]
+    pub(crate) params: Option<Selection>,
+
+    /// Images in pixels: 256 or 256x512 (height x width) [default: the model's own, else 256]
+    #[arg(long, value_name = "PIXELS", value_parser = image_size, requires = "params")]
+    pub(crate) size: Option<[usize; 2]>,
+
+    /// Images a step [default: the model's own, else 4]
+    #[arg(long, value_name = "N", requires = "params")]
+    pub(crate) batch: Option<usize>,
+
+    /// BatchNormalization: frozen, affine or train
+    #[arg(long, default_value = "frozen", value_name = "MODE", requires = "params")]
+    pub(crate) bn: BatchNorm,
+
+    /// Loss, as of `step`
+    #[arg(long, default_value = "ce", requires = "params")]
+    pub(crate) loss: Loss,
+
+    /// sgd, adam, amsgrad, adamw, rmsprop
+    #[arg(long, default_value = "adamw", requires = "params")]
+    pub(crate) optimizer: OptimizerKind,
+
+    /// Output with the logits [default: the first]
+    #[arg(long, value_name = "NAME", requires = "params")]
+    pub(crate) output: Option<String>,
+
+    /// Auxiliary output
+    #[arg(long, value_name = "NAME", requires = "params")]
+    pub(crate) aux_output: Option<String>,
+
+    /// Build the step, run it twice on noise and say how long it takes
+    #[arg(long, requires = "params")]
+    pub(crate) measure: bool,
+
+    /// Threads of the measurement; 0 is one a processor
+    #[arg(long, default_value_t = 0, value_name = "N", requires = "measure")]
+    pub(crate) threads: usize,
 }
 
 /// Options that the model's metadata does not give, or that shall win over it.
@@ -339,6 +457,21 @@ fn tile(text: &str) -> Result<Size, String> {
     match text.split_once('x') {
         None => side(text).map(|side| Size::new(side, side)),
         Some((width, height)) => Ok(Size::new(side(width)?, side(height)?)),
+    }
+}
+
+fn pair(text: &str) -> Result<[f32; 2], String> {
+    let number = |text: &str| text.trim().parse::<f32>().ok();
+    let numbers = text.split_once(',').and_then(|(a, b)| Some([number(a)?, number(b)?]));
+    numbers.ok_or_else(|| format!("expected two numbers (0.9,0.999), got {text:?}"))
+}
+
+fn image_size(text: &str) -> Result<[usize; 2], String> {
+    let wrong = || format!("expected pixels (256 or 256x512), got {text:?}");
+    let side = |text: &str| text.trim().parse::<usize>().ok().filter(|&side| side > 0).ok_or_else(wrong);
+    match text.split_once('x') {
+        None => side(text).map(|side| [side, side]),
+        Some((height, width)) => Ok([side(height)?, side(width)?]),
     }
 }
 

@@ -9,18 +9,25 @@ use glebe::raster::{Mask, OpenOptions, Raster, RasterInfo};
 use glebe::{Error, Result};
 use serde_json::json;
 
-use crate::args::InspectArguments;
+use crate::args::{Arguments, InspectArguments};
+use crate::preflight::Report;
 use crate::table::Table;
 
-pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
+pub(crate) fn run(arguments: &InspectArguments, all: &Arguments) -> Result<()> {
     let path = &arguments.file;
     if looks_like_raster(path)? {
+        if arguments.training.params.is_some() {
+            return Err(Error::invalid("a raster has nothing to train: --params is for models").at_path(path));
+        }
         let open =
             arguments.drivers.iter().fold(OpenOptions::default(), |open, driver| open.with_driver(driver));
         let raster = Raster::open(path, &open)?;
         return raster_facts(raster.info(), arguments.json);
     }
     let document = Document::open(path, &Limits::default())?;
+    if arguments.training.params.is_some() {
+        return training_facts(path, &document, arguments, all);
+    }
     model_facts(path, &document, arguments.json)
 }
 
@@ -40,6 +47,29 @@ fn looks_like_raster(path: &Path) -> Result<bool> {
     let length = file.read(&mut head).map_err(|error| Error::io("read", path, error))?;
     let head = &head[..length];
     Ok([&b"II"[..], b"MM", b"\x89PNG", b"\xff\xd8"].iter().any(|magic| head.starts_with(magic)))
+}
+
+/// What training the model would mean, and what the file is beside it in JSON. Where it cannot be trained so, that is an
+/// error behind the report.
+fn training_facts(
+    path: &Path,
+    document: &Document,
+    arguments: &InspectArguments,
+    all: &Arguments,
+) -> Result<()> {
+    let facts = Facts::of(document);
+    let report = Report::of(path, document, &facts, &arguments.training, all)?;
+    if arguments.json {
+        let contract = Contract::of(document, &facts, None);
+        let mut value = describe(document, &facts, contract.as_ref(), Some(path))?;
+        if let Some(object) = value.as_object_mut() {
+            object.insert("training".into(), report.json()?);
+        }
+        crate::out::line(format_args!("{value:#}"))?;
+    } else {
+        report.print(path, all.verbose > 0)?;
+    }
+    report.checked(path)
 }
 
 fn model_facts(path: &Path, document: &Document, as_json: bool) -> Result<()> {

@@ -9,9 +9,11 @@
 )]
 
 mod args;
+mod bytes;
 mod doctor;
 mod inspect;
 mod out;
+mod preflight;
 mod progress;
 mod segment;
 mod step;
@@ -40,7 +42,7 @@ fn main() -> std::process::ExitCode {
     let done = match &arguments.command {
         Command::Segment(options) => segment::run(options, &arguments),
         Command::Step(options) => step::run(options, &arguments),
-        Command::Inspect(options) => inspect::run(options),
+        Command::Inspect(options) => inspect::run(options, &arguments),
         Command::Doctor(options) => doctor::run(options, &arguments),
     };
     match done {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use glebe::autodiff::{Optimizer, StepOptions};
-use glebe::finetune::{Batch, Labels, RunOptions, TrainStep};
+use glebe::finetune::{Batch, FeatureCache, Labels, RunOptions, TrainState, TrainStep};
 use glebe::metrics::{cpu_time, peak_rss_mib};
 use glebe::model::{Model, ModelOptions};
 use glebe::runtime::{Runtime, RuntimeOptions};
@@ -16,7 +16,10 @@ use crate::args::{Arguments, StepArguments};
 
 /// Runs the steps and prints the loss of each.
 pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> {
-    for output in [&options.gradients, &options.weights, &options.export].into_iter().flatten() {
+    for output in [&options.gradients, &options.weights, &options.averages, &options.export, &options.state]
+        .into_iter()
+        .flatten()
+    {
         if output.exists() && !options.overwrite {
             let error =
                 Error::new(ErrorKind::AlreadyExists, "the file exists: give --overwrite to replace it");
@@ -38,26 +41,45 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
     run.session.arena = !options.no_arena;
     run.session.profile = options.profile.clone();
     run.portable = options.portable;
+    run.features = feature_cache(options);
+    if options.accumulate == 0 {
+        return Err(Error::invalid("expected 1 batch a step or more, got 0"));
+    }
     let started = Instant::now();
     let mut step = TrainStep::new(&model, &step_options, &run)?;
     let build_ms = started.elapsed().as_secs_f64() * 1e3;
+    if let Some(path) = &options.init_state {
+        step.set_state(&TrainState::read(path)?).map_err(|error| error.at_path(path))?;
+    }
+    if let Some(scale) = options.loss_scale {
+        step.set_loss_scale(scale)?;
+    }
     let (mut losses, mut times) = (Vec::new(), Vec::new());
     let mut first_gradients = None;
     // The first step warms up.
     let mut warm = None;
-    for index in 0..options.steps.unwrap_or(batches.steps) {
-        let batch = batches.get(index % batches.steps);
+    let each = options.accumulate;
+    for index in 0..options.steps.unwrap_or(batches.steps.div_ceil(each)) {
         let started = Instant::now();
-        let output = step.accumulate(&batch)?;
-        if index == 0 && options.gradients.is_some() {
-            first_gradients = Some(step.gradients()?);
-        }
-        step.apply(options.lr)?;
+        let wants_gradients = index == 0 && options.gradients.is_some();
+        let loss = if each == 1 && !wants_gradients {
+            batches.with(index, |batch| step.step(batch, options.lr))?.loss
+        } else {
+            let mut sum = 0.0;
+            for part in 0..each {
+                sum += f64::from(batches.with(index * each + part, |batch| step.accumulate(batch))?.loss);
+            }
+            if wants_gradients {
+                first_gradients = Some(step.gradients()?);
+            }
+            step.apply(options.lr)?;
+            (sum / each as f64) as f32
+        };
         times.push(started.elapsed().as_secs_f64() * 1e3);
         warm = warm.or_else(cpu_time);
-        losses.push(output.loss);
+        losses.push(loss);
         if !options.json {
-            crate::out::line(format_args!("step {} loss {}", index + 1, output.loss))?;
+            crate::out::line(format_args!("step {} loss {}", index + 1, loss))?;
         }
     }
     let cpu = warm.zip(cpu_time()).filter(|_| times.len() > 1);
@@ -68,8 +90,14 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
     if let Some(path) = &options.weights {
         tensors::write(path, &step.weights()?, &BTreeMap::new(), options.overwrite)?;
     }
+    if let Some(path) = &options.averages {
+        tensors::write(path, &step.averages()?, &BTreeMap::new(), options.overwrite)?;
+    }
     if let Some(path) = &options.export {
         step.export_to(path, options.overwrite)?;
+    }
+    if let Some(path) = &options.state {
+        step.state()?.write(path, options.overwrite)?;
     }
     let peak = peak_rss_mib();
     if options.json {
@@ -81,6 +109,10 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
             "build_ms": build_ms,
             "peak_rss_mib": peak,
             "trained": step.trained_elements(),
+            "features": options.has_cache().then(|| {
+                let used = step.cache_use();
+                json!({ "found": used.found, "computed": used.computed, "bytes_per_image": used.bytes_per_image })
+            }),
         });
         return crate::out::line(report);
     }
@@ -90,6 +122,16 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
         crate::out::message(message);
     }
     Ok(())
+}
+
+fn feature_cache(options: &StepArguments) -> Option<FeatureCache> {
+    if !options.has_cache() {
+        return None;
+    }
+    let mut cache = FeatureCache::in_memory(options.cache_memory.map_or(0, |size| size.0));
+    let folder = || options.cache_folder.clone().unwrap_or_else(std::env::temp_dir);
+    cache.spill = options.cache_file.map(|size| (folder(), size.0));
+    Some(cache)
 }
 
 /// The median of all but the first, which warms up.
@@ -122,9 +164,17 @@ fn step_options(options: &StepArguments, batches: &Batches) -> Result<StepOption
     }
     optimizer.momentum = options.momentum;
     optimizer.nesterov = options.nesterov;
+    optimizer.betas = options.betas.unwrap_or(optimizer.betas);
+    optimizer.alpha = options.alpha.unwrap_or(optimizer.alpha);
+    optimizer.epsilon = options.epsilon.unwrap_or(optimizer.epsilon);
+    optimizer.groups = options.groups.clone();
+    optimizer.decay_norm_and_bias = !options.no_norm_decay;
+    optimizer.ema_decay = options.ema_decay;
+    optimizer.loss_scale = options.loss_scale.is_some();
     optimizer.clip_norm = options.clip_norm;
     optimizer.clip_value = options.clip_value;
     step.optimizer = optimizer;
+    step.seed = options.seed;
     Ok(step)
 }
 
@@ -174,6 +224,14 @@ impl Batches {
         Ok(Batches { steps, image: [n, c, h, w], images: values, labels: labels.elements, mask })
     }
 
+    /// Does something with batch `index`, counted round and round; its images are known by their places in the file.
+    fn with<R>(&self, index: usize, run: impl FnOnce(&Batch<'_>) -> R) -> R {
+        let index = index % self.steps;
+        let first = (index * self.image[0]) as u64;
+        let keys: Vec<u64> = (first..first + self.image[0] as u64).collect();
+        run(&Batch { keys: Some(&keys), ..self.get(index) })
+    }
+
     fn get(&self, index: usize) -> Batch<'_> {
         fn part<T>(all: &[T], index: usize, steps: usize) -> &[T] {
             let length = all.len() / steps;
@@ -189,6 +247,7 @@ impl Batches {
                 // The type is open for types to come; none is read today.
                 _ => Labels::U8(&[]),
             },
+            keys: None,
             mask: self.mask.as_ref().map(|mask| part(mask, index, self.steps)),
         }
     }

@@ -168,6 +168,18 @@ impl<T> Out<T> {
         // SAFETY: not NULL (checked in new), and writable by this function's contract.
         unsafe { self.0.write_unaligned(value) }
     }
+
+    /// # Safety
+    /// As many values may be written from the pointer on.
+    pub(super) unsafe fn fill(self, values: &[T])
+    where
+        T: Copy,
+    {
+        for (index, value) in values.iter().enumerate() {
+            // SAFETY: not NULL (checked in new), and within what this function's contract gives.
+            unsafe { self.0.add(index).write_unaligned(*value) }
+        }
+    }
 }
 
 fn null(name: &str) -> Error {

@@ -18,7 +18,11 @@ layout!(glebe_buffer, 16; data 0, size 8);
 impl glebe_buffer {
     /// Text with a NUL behind it.
     pub(super) fn text(text: String) -> glebe_buffer {
-        let mut bytes = text.into_bytes();
+        glebe_buffer::bytes(text.into_bytes())
+    }
+
+    /// Bytes, and a NUL behind them all the same, so that one function frees both.
+    pub(super) fn bytes(mut bytes: Vec<u8>) -> glebe_buffer {
         let size = bytes.len();
         bytes.push(0);
         glebe_buffer { data: Box::into_raw(bytes.into_boxed_slice()).cast(), size }
@@ -35,7 +39,7 @@ pub unsafe extern "C" fn glebe_buffer_free(buffer: *mut glebe_buffer) {
     let data = std::mem::replace(&mut buffer.data, std::ptr::null_mut());
     let size = std::mem::take(&mut buffer.size);
     if !data.is_null() {
-        // SAFETY: made by `text` with one byte more, by the header's contract, and emptied here.
+        // SAFETY: made by `bytes` with one byte more, by the header's contract, and emptied here.
         unsafe { free(std::ptr::slice_from_raw_parts_mut(data, size + 1), |_| false) };
     }
 }

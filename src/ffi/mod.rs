@@ -17,10 +17,12 @@
 #[cfg(panic = "abort")]
 compile_error!("the C ABI turns panics into GLEBE_STATUS_INTERNAL, which needs panic = \"unwind\"");
 
+mod batch;
 mod boundary;
 mod buffer;
 mod cancel;
 mod error;
+mod field;
 mod image;
 mod library;
 mod log;
@@ -31,3 +33,5 @@ mod runtime;
 mod segment;
 mod segment_options;
 mod status;
+mod trainer;
+mod trainer_options;

@@ -7,15 +7,15 @@ use std::ptr::{null, null_mut};
 
 use crate::error::{Error, Result};
 use crate::ffi::boundary::{
-    UserData, Versioned, borrow, glebe_destroy_fn, init, layout, optional_text, read_known, read_sized,
-    slice, texts,
+    UserData, Versioned, borrow, glebe_destroy_fn, init, layout, read_known, read_sized, slice,
 };
 use crate::ffi::cancel::glebe_cancel_token;
+use crate::ffi::field::{flag, pick, provider};
 use crate::ffi::image::data_type;
 use crate::ffi::progress::{Listener, glebe_progress_fn};
 use crate::ffi::status::glebe_status;
 use crate::geometry::{Band, Padding, Size};
-use crate::runtime::{CancelToken, Provider};
+use crate::runtime::CancelToken;
 use crate::segment::{Activation, Product, SegmentOptions};
 use crate::tiling::{Blend, Overlap};
 
@@ -343,7 +343,14 @@ unsafe fn segment_options(given: &glebe_segment_options) -> Result<SegmentOption
     options.batch = (given.batch != 0).then_some(given.batch as usize);
     options.threads = given.threads as usize;
     // SAFETY: as above.
-    options.provider = unsafe { provider(given)? };
+    options.provider = unsafe {
+        provider(
+            given.provider,
+            given.provider_option_keys,
+            given.provider_option_values,
+            given.provider_options_len,
+        )?
+    };
     options.activation = pick(
         "activation",
         given.activation,
@@ -371,27 +378,9 @@ unsafe fn segment_options(given: &glebe_segment_options) -> Result<SegmentOption
 
 /// # Safety
 /// The pointers in the struct are as the header's contract wants them.
-unsafe fn provider(given: &glebe_segment_options) -> Result<Provider> {
-    // SAFETY: by this function's contract, here and below.
-    let mut provider: Provider = match unsafe { optional_text(given.provider, "provider")? } {
-        None => Provider::default(),
-        Some(text) => text.parse()?,
-    };
-    let length = given.provider_options_len;
-    // SAFETY: as above.
-    let keys = unsafe { texts(given.provider_option_keys, length, "provider_option_keys")? };
-    // SAFETY: as above.
-    let values = unsafe { texts(given.provider_option_values, length, "provider_option_values")? };
-    for (key, value) in keys.into_iter().zip(values) {
-        provider = provider.with_option(key, value)?;
-    }
-    Ok(provider)
-}
-
-/// # Safety
-/// The pointers in the struct are as the header's contract wants them.
 #[cfg(feature = "raster")]
 unsafe fn file_options(given: &glebe_segment_options) -> Result<crate::segment::FileOptions> {
+    use crate::ffi::boundary::texts;
     use crate::raster::{Compression, Format, NodataRule};
 
     let mut files = crate::segment::FileOptions::default();
@@ -426,15 +415,4 @@ unsafe fn file_options(given: &glebe_segment_options) -> Result<crate::segment::
         files.class_names = Some(names.into_iter().map(str::to_owned).collect());
     }
     Ok(files)
-}
-
-/// The value that a number stands for.
-fn pick<T: Copy>(field: &str, number: i32, table: &[(i32, T)]) -> Result<T> {
-    table.iter().find(|(known, _)| *known == number).map(|(_, value)| *value).ok_or_else(|| {
-        Error::invalid(format!("{field} is {number}: expected 0 to {}", table.len().saturating_sub(1)))
-    })
-}
-
-fn flag(field: &str, number: i32) -> Result<bool> {
-    pick(field, number, &[(0, false), (1, true)])
 }

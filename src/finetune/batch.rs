@@ -37,6 +37,9 @@ pub struct Batch<'a> {
     pub labels: Labels<'a>,
     /// `[N, H, W]`: 0 where a pixel does not count (nodata), anything else where it does; all count without it.
     pub mask: Option<&'a [u8]>,
+    /// `[N]`: what each image is known by in the [feature cache](crate::finetune::FeatureCache), the same number for the
+    /// same image; read with a cache only, which keeps nothing without it.
+    pub keys: Option<&'a [u64]>,
 }
 
 /// Labels as the graph takes them.
@@ -134,7 +137,12 @@ mod tests {
     fn ignored_and_invalid_pixels_do_not_count() {
         let loss = Loss { ignore_index: Some(255), ..Loss::default() };
         let images = [0.0; 6];
-        let batch = Batch { images: &images, labels: Labels::U8(&[0, 2, 255, 9]), mask: Some(&[1, 7, 1, 0]) };
+        let batch = Batch {
+            images: &images,
+            labels: Labels::U8(&[0, 2, 255, 9]),
+            mask: Some(&[1, 7, 1, 0]),
+            keys: None,
+        };
         let mut targets = Targets::default();
         targets.fill(&batch, &loss, &[1, 3, 2, 2]).unwrap();
         assert_eq!(targets.classes, [0, 2, 0, 0]);
@@ -143,13 +151,14 @@ mod tests {
 
     #[test]
     fn a_label_out_of_range_is_located() {
-        let batch = Batch { images: &[], labels: Labels::I32(&[0, 0, 0, 0, 0, 3, 0, 0]), mask: None };
+        let batch =
+            Batch { images: &[], labels: Labels::I32(&[0, 0, 0, 0, 0, 3, 0, 0]), mask: None, keys: None };
         let error = Targets::default().fill(&batch, &Loss::default(), &[2, 3, 2, 2]).unwrap_err();
         assert_eq!(error.to_string(), "label 3 in image 1 at row 0, column 1: expected 0 to 2");
-        let batch = Batch { images: &[], labels: Labels::I64(&[0, 1]), mask: None };
+        let batch = Batch { images: &[], labels: Labels::I64(&[0, 1]), mask: None, keys: None };
         let error = Targets::default().fill(&batch, &Loss::default(), &[1, 3, 2, 2]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Mismatch);
-        let batch = Batch { images: &[], labels: Labels::F32(&[0.0; 4]), mask: None };
+        let batch = Batch { images: &[], labels: Labels::F32(&[0.0; 4]), mask: None, keys: None };
         assert!(Targets::default().fill(&batch, &Loss::default(), &[1, 3, 2, 2]).is_err());
     }
 }

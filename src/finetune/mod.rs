@@ -1,13 +1,26 @@
 //! Finetuning: the step, the trainer, schedules, the run folder.
 //!
-//! [`TrainStep`] is the engine: loss, gradients and update of one model on batches in memory.
+//! [`TrainStep`] is the engine: loss, gradients and update of one model on batches in memory. [`preflight`] says
+//! beforehand what would be trained, at what cost, and what stands in the way.
 
 mod batch;
+mod device;
+mod device_graph;
+mod engine;
 mod export;
+mod features;
 mod host;
+mod measure;
+mod merge;
+mod preflight;
+mod state;
 mod step;
 mod update;
 
 pub use batch::{Batch, Labels};
 pub use export::NOTE_KEY;
+pub use features::{CacheUse, FeatureCache};
+pub use measure::{Measured, measure};
+pub use preflight::{Memory, NodeSupport, Preflight, Tensor, Unsupported, preflight};
+pub use state::TrainState;
 pub use step::{Applied, RunOptions, StepOutput, TrainStep};

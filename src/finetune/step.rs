@@ -1,14 +1,23 @@
 //! The training step.
 
 use std::io::Write as _;
+use std::path::Path;
 
-use crate::autodiff::compile::compile;
+use crate::autodiff::adapter::Adapter;
+use crate::autodiff::compile::{compile, compile_prepared};
+use crate::autodiff::frontier::{Cut, cut};
 use crate::autodiff::{Kernels, Parameter, StepOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::StagedFile;
 use crate::finetune::batch::{Batch, Targets};
+use crate::finetune::device::Device;
+use crate::finetune::engine::{Data, Engine, Rate};
 use crate::finetune::export;
+use crate::finetune::features::{CacheUse, FeatureCache, Features};
 use crate::finetune::host::Host;
+use crate::finetune::merge::merged;
+use crate::finetune::state::TrainState;
+use crate::finetune::update::Outcome;
 use crate::model::Model;
 use crate::runtime::{CancelToken, ProviderKind, SessionOptions};
 use crate::weights::tensors::{NamedTensor, Tensors};
@@ -22,6 +31,8 @@ pub struct RunOptions {
     /// Standard operators and an update within the graph also where there are faster ways of our own: the path that
     /// every provider takes, on the CPU provider too.
     pub portable: bool,
+    /// Keeps what the frozen part gives for an image; none by default.
+    pub features: Option<FeatureCache>,
 }
 
 /// What one batch gave.
@@ -32,6 +43,8 @@ pub struct StepOutput {
     pub loss: f32,
     /// The logits `[N, K, H, W]`, where they were asked for.
     pub logits: Option<Vec<f32>>,
+    /// What the update did, where there was one.
+    pub applied: Option<Applied>,
 }
 
 /// What an update did.
@@ -60,7 +73,7 @@ pub struct Applied {
 /// let mut step = TrainStep::new(&model, &options, &RunOptions::default())?;
 /// # let (images, labels) = (vec![0f32; 4 * 3 * 256 * 256], vec![0u8; 4 * 256 * 256]);
 /// for _ in 0..100 {
-///     let batch = Batch { images: &images, labels: Labels::U8(&labels), mask: None };
+///     let batch = Batch { images: &images, labels: Labels::U8(&labels), mask: None, keys: None };
 ///     let output = step.step(&batch, 1e-4)?;
 ///     println!("{}", output.loss);
 /// }
@@ -75,10 +88,15 @@ pub struct Applied {
 pub struct TrainStep {
     options: StepOptions,
     document: crate::onnx::Document,
-    engine: Host,
+    /// Trained tensors that are an Identity of another in the file, and that other.
+    untied: Vec<(String, String)>,
+    engine: Box<dyn Engine>,
+    features: Option<Features>,
     parameters: Vec<Parameter>,
+    adapters: Vec<Adapter>,
     image_shape: Vec<usize>,
     logits_shape: Vec<usize>,
+    trained_elements: usize,
     targets: Targets,
     updates: u64,
     scale: f32,
@@ -90,32 +108,66 @@ impl TrainStep {
     ///
     /// # Errors
     /// `ModelUnsupported` naming what stands in the way of training; `InvalidArgument` for settings out of range and
-    /// patterns without a match; `Mismatch` for shapes that the model does not take; and the runtime's.
+    /// patterns without a match; `Mismatch` for shapes that the model does not take; and the runtime's. With a feature
+    /// cache also `InvalidArgument` where the trained part begins at the image, and `NotSupported` with batch statistics.
     pub fn new(model: &Model, options: &StepOptions, run: &RunOptions) -> Result<TrainStep> {
-        let mut options = options.clone();
-        let on_cpu = run.session.provider.kind() == ProviderKind::Cpu;
-        if !on_cpu || run.portable {
-            options.kernels = Kernels::NONE;
-        }
         let located = |error: Error| match model.path() {
             Some(path) => error.at_path(path),
             None => error,
         };
-        let compiled = compile(model.document(), &options).map_err(located)?;
+        TrainStep::build(model, options, run).map_err(located)
+    }
+
+    fn build(model: &Model, options: &StepOptions, run: &RunOptions) -> Result<TrainStep> {
+        let mut options = options.clone();
+        let by_host = run.session.provider.kind() == ProviderKind::Cpu && !run.portable;
+        if !by_host {
+            options.kernels = Kernels::NONE;
+        }
+        let runtime = model.runtime();
+        let (compiled, features, image_shape) = match &run.features {
+            None => {
+                let compiled = compile(model.document(), &options)?;
+                let shape = compiled.inputs.first().map(|id| compiled.graph.shape(*id).to_vec());
+                (compiled, None, shape)
+            }
+            Some(cache) => {
+                let Cut { frozen, features, prepared } = cut(model.document(), &options)?;
+                let shape = frozen.inputs().first().map(|id| frozen.shape(*id).to_vec()).map(|mut shape| {
+                    shape[0] = options.batch;
+                    shape
+                });
+                let features =
+                    Features::new(runtime, &frozen, &features, options.batch, cache, &run.session)?;
+                (compile_prepared(prepared, &options)?, Some(features), shape)
+            }
+        };
         let mut session = run.session.clone();
         session.operators = options.kernels != Kernels::NONE;
         session.heap = true;
-        let parameters = compiled.parameters.clone();
-        let image_shape = compiled.graph.shape(compiled.image).to_vec();
+        // The block that the runtime plans from the second run on comes beside what the first run's arena keeps: twice the
+        // memory, and no gain in time, since all shapes are fixed and the arena finds its blocks again.
+        session.memory_pattern = false;
+        let (parameters, adapters) = (compiled.parameters.clone(), compiled.adapters.clone());
         let logits_shape = compiled.graph.shape(compiled.logits).to_vec();
-        let engine = Host::new(model.runtime(), compiled, &options, &session).map_err(located)?;
+        let untied = compiled.graph.untied().to_vec();
+        let trained = compiled.trained.iter().map(|own| own.parameter.shape.iter().product::<usize>());
+        let trained_elements = trained.sum();
+        let engine: Box<dyn Engine> = match by_host {
+            true => Box::new(Host::new(runtime, compiled, &options, &session)?),
+            false => Box::new(Device::new(runtime, compiled, &options, &session)?),
+        };
         Ok(TrainStep {
             options,
             document: model.document().clone(),
+            untied,
             engine,
+            features,
             parameters,
-            image_shape,
+            adapters,
+            image_shape: image_shape.ok_or_else(|| Error::internal("a model without input"))?,
             logits_shape,
+            trained_elements,
             targets: Targets::default(),
             updates: 0,
             scale: 1.0,
@@ -133,15 +185,31 @@ impl TrainStep {
         &self.logits_shape
     }
 
-    /// Loss and gradients of a batch, and the update: [`TrainStep::accumulate`] and [`TrainStep::apply`].
+    /// Loss and gradients of a batch, and the update. With gradients waiting it is [`TrainStep::accumulate`] and
+    /// [`TrainStep::apply`].
     ///
     /// # Errors
     /// As these two.
     pub fn step(&mut self, batch: &Batch<'_>, lr: f32) -> Result<StepOutput> {
         check_rate(lr)?;
-        let output = self.accumulate(batch)?;
-        self.apply(lr)?;
-        Ok(output)
+        if self.engine.waiting() > 0 {
+            let output = self.accumulate(batch)?;
+            let applied = self.apply(lr)?;
+            return Ok(StepOutput { applied: Some(applied), ..output });
+        }
+        self.prepare(batch)?;
+        let rate = self.rate(lr);
+        let own = [batch.images];
+        let features = self.features.as_ref().map(Features::batch);
+        let data = Data {
+            inputs: features.as_deref().unwrap_or(&own),
+            targets: &self.targets,
+            scale: self.scale,
+            wants_logits: self.wants_logits,
+        };
+        let (forward, outcome) = self.engine.step(&data, &self.options.optimizer, rate)?;
+        let applied = self.applied(outcome);
+        Ok(StepOutput { loss: forward.loss, logits: forward.logits, applied: Some(applied) })
     }
 
     /// Computes loss and gradients of a batch and adds the gradients to those that wait for the next update.
@@ -150,8 +218,26 @@ impl TrainStep {
     /// `Mismatch` and `InvalidArgument` for a batch that does not fit; `Cancelled`; the runtime's. Weights, state and
     /// waiting gradients stay as they were.
     pub fn accumulate(&mut self, batch: &Batch<'_>) -> Result<StepOutput> {
+        self.prepare(batch)?;
+        let own = [batch.images];
+        let features = self.features.as_ref().map(Features::batch);
+        let data = Data {
+            inputs: features.as_deref().unwrap_or(&own),
+            targets: &self.targets,
+            scale: self.scale,
+            wants_logits: self.wants_logits,
+        };
+        let forward = self.engine.accumulate(&data)?;
+        Ok(StepOutput { loss: forward.loss, logits: forward.logits, applied: None })
+    }
+
+    /// Checks a batch and makes what the graph takes of it.
+    fn prepare(&mut self, batch: &Batch<'_>) -> Result<()> {
         let expected: usize = self.image_shape.iter().product();
-        if batch.images.len() != expected {
+        let is_known =
+            |features: &Features| batch.keys.is_some_and(|keys| keys.iter().all(|key| features.knows(*key)));
+        let may_lack = batch.images.is_empty() && self.features.as_ref().is_some_and(is_known);
+        if batch.images.len() != expected && !may_lack {
             let message = format!(
                 "expected {expected} samples for images {:?}, got {}",
                 self.image_shape,
@@ -160,26 +246,36 @@ impl TrainStep {
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
         self.targets.fill(batch, &self.options.loss, &self.logits_shape)?;
-        let (loss, logits) =
-            self.engine.accumulate(batch.images, &self.targets, self.scale, self.wants_logits)?;
-        Ok(StepOutput { loss, logits })
+        match &mut self.features {
+            Some(features) => features.fill(batch.images, batch.keys),
+            None => Ok(()),
+        }
+    }
+
+    fn rate(&self, lr: f32) -> Rate {
+        Rate { lr, step: self.updates + 1, scale: self.scale }
+    }
+
+    fn applied(&mut self, outcome: Outcome) -> Applied {
+        if !outcome.skipped {
+            self.updates += 1;
+        }
+        Applied { gradient_norm: outcome.norm, skipped: outcome.skipped }
     }
 
     /// Updates the weights with the mean of the waiting gradients.
     ///
     /// # Errors
-    /// `InvalidState` where no gradients wait; `InvalidArgument` for a learning rate that is not a number of 0 or more.
+    /// `InvalidState` where no gradients wait; `InvalidArgument` for a learning rate that is not a number of 0 or more;
+    /// the runtime's, and then the gradients wait on.
     pub fn apply(&mut self, lr: f32) -> Result<Applied> {
         check_rate(lr)?;
-        if self.engine.batches == 0 {
+        if self.engine.waiting() == 0 {
             return Err(Error::new(ErrorKind::InvalidState, "no gradients wait for an update"));
         }
-        let (gradient_norm, skipped) =
-            self.engine.apply(&self.options.optimizer, lr, self.updates + 1, self.scale)?;
-        if !skipped {
-            self.updates += 1;
-        }
-        Ok(Applied { gradient_norm, skipped })
+        let rate = self.rate(lr);
+        let outcome = self.engine.apply(&self.options.optimizer, rate)?;
+        Ok(self.applied(outcome))
     }
 
     /// Forgets the waiting gradients: the veto of an update.
@@ -192,32 +288,150 @@ impl TrainStep {
         self.updates
     }
 
-    /// The gradients of the last batch by the names of the initializers, divided by the loss scale.
-    ///
-    /// # Errors
-    /// The runtime's.
-    pub fn gradients(&self) -> Result<Tensors> {
-        let of = |own: &crate::finetune::host::Weight| {
-            let mut values = own.gradient.to_vec::<f32>()?;
-            values.iter_mut().for_each(|value| *value /= self.scale);
-            Ok((own.name.clone(), NamedTensor::f32(own.gradient.shape(), values)))
-        };
-        self.engine.weights.iter().map(of).collect()
+    /// Number of batches whose gradients wait for an update.
+    pub fn waiting(&self) -> u32 {
+        self.engine.waiting()
     }
 
-    /// The trained weights by the names of the initializers.
+    /// What the loss's gradient is multiplied with from the next batch on, and the gradients are divided by before the
+    /// update; so small gradients of models in half precision do not vanish. An update whose gradients are not finite
+    /// is skipped. The loss that steps give is never scaled.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a scale that is not above 0; `InvalidState` unless
+    /// [`Optimizer::loss_scale`](crate::autodiff::Optimizer) was set, and while gradients wait.
+    pub fn set_loss_scale(&mut self, scale: f32) -> Result<()> {
+        if !(scale.is_finite() && scale > 0.0) {
+            return Err(Error::invalid(format!("expected a loss scale above 0, got {scale}")));
+        }
+        if !self.options.optimizer.loss_scale {
+            return Err(Error::new(ErrorKind::InvalidState, "the step was built without a loss scale"));
+        }
+        if self.engine.waiting() > 0 {
+            return Err(Error::new(ErrorKind::InvalidState, "gradients of another loss scale wait"));
+        }
+        self.scale = scale;
+        Ok(())
+    }
+
+    /// The mean of the waiting gradients by the names of the initializers, before clipping.
+    ///
+    /// # Errors
+    /// `InvalidState` where none wait: they do between [`TrainStep::accumulate`] and [`TrainStep::apply`]; the runtime's.
+    pub fn gradients(&self) -> Result<Tensors> {
+        self.check_waiting()?;
+        self.engine.gradients(self.scale, None)
+    }
+
+    /// The trained weights, and the running statistics that steps update, by the names of the initializers. Adapters come
+    /// as they are, as `NAME.lora_A` and `NAME.lora_B` of the initializer `NAME` that they are beside, which is not trained.
     ///
     /// # Errors
     /// The runtime's.
     pub fn weights(&self) -> Result<Tensors> {
-        let mut all = Tensors::new();
-        for own in &self.engine.weights {
-            all.insert(own.name.clone(), NamedTensor::f32(own.weight.shape(), own.weight.to_vec()?));
-        }
-        for own in &self.engine.statistics {
-            all.insert(own.name.clone(), NamedTensor::f32(own.current.shape(), own.current.to_vec()?));
-        }
+        let mut all = self.engine.weights(None)?;
+        all.extend(self.engine.statistics(None)?);
         Ok(all)
+    }
+
+    /// The moving averages of the trained weights, with the running statistics as they are.
+    ///
+    /// # Errors
+    /// `InvalidState` unless [`Optimizer::ema_decay`](crate::autodiff::Optimizer) was set; the runtime's.
+    pub fn averages(&self) -> Result<Tensors> {
+        self.check_averages()?;
+        let mut all = self.engine.averages(None)?;
+        all.extend(self.engine.statistics(None)?);
+        Ok(all)
+    }
+
+    /// One tensor of [`TrainStep::weights`].
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name that is none of them; the runtime's.
+    pub fn weight(&self, name: &str) -> Result<NamedTensor> {
+        let mut found = self.engine.weights(Some(name))?;
+        found.extend(self.engine.statistics(Some(name))?);
+        one(found, name)
+    }
+
+    /// One tensor of [`TrainStep::gradients`].
+    ///
+    /// # Errors
+    /// As these, and `InvalidArgument` for a name that is none of them.
+    pub fn gradient(&self, name: &str) -> Result<NamedTensor> {
+        self.check_waiting()?;
+        one(self.engine.gradients(self.scale, Some(name))?, name)
+    }
+
+    /// One tensor of [`TrainStep::averages`].
+    ///
+    /// # Errors
+    /// As these, and `InvalidArgument` for a name that is none of them.
+    pub fn average(&self, name: &str) -> Result<NamedTensor> {
+        self.check_averages()?;
+        let mut found = self.engine.averages(Some(name))?;
+        found.extend(self.engine.statistics(Some(name))?);
+        one(found, name)
+    }
+
+    fn check_waiting(&self) -> Result<()> {
+        if self.engine.waiting() > 0 {
+            return Ok(());
+        }
+        let message = "no gradients wait: they are kept between accumulate and apply only";
+        Err(Error::new(ErrorKind::InvalidState, message))
+    }
+
+    fn check_averages(&self) -> Result<()> {
+        if self.options.optimizer.ema_decay.is_some() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::InvalidState, "the step was built without a moving average"))
+    }
+
+    /// A copy of all that steps change.
+    ///
+    /// # Errors
+    /// `InvalidState` while gradients wait, which are no part of it; the runtime's.
+    pub fn state(&self) -> Result<TrainState> {
+        if self.engine.waiting() > 0 {
+            return Err(Error::new(ErrorKind::InvalidState, "gradients wait: apply or discard them first"));
+        }
+        self.current()
+    }
+
+    fn current(&self) -> Result<TrainState> {
+        Ok(TrainState {
+            updates: self.updates,
+            loss_scale: self.scale,
+            weights: self.engine.weights(None)?,
+            statistics: self.engine.statistics(None)?,
+            optimizer: self.engine.optimizer_state()?,
+            averages: self.engine.averages(None)?,
+        })
+    }
+
+    /// Goes on from `state`; waiting gradients are forgotten.
+    ///
+    /// # Errors
+    /// `Mismatch` naming the first tensor of another step; the runtime's. The step stays as it was.
+    pub fn set_state(&mut self, state: &TrainState) -> Result<()> {
+        state.check_against(&self.current()?)?;
+        self.engine.restore(state)?;
+        (self.updates, self.scale) = (state.updates, state.loss_scale);
+        Ok(())
+    }
+
+    /// How the feature cache was used; all zeros without one.
+    pub fn cache_use(&self) -> CacheUse {
+        self.features.as_ref().map_or_else(CacheUse::default, Features::used)
+    }
+
+    /// Whether the features of the image with this key are kept, so that a batch with kept ones only may come without
+    /// images.
+    pub fn has_features(&self, key: u64) -> bool {
+        self.features.as_ref().is_some_and(|features| features.knows(key))
     }
 
     /// All floating point tensors of the model, with what they do.
@@ -235,41 +449,73 @@ impl TrainStep {
     /// # Errors
     /// `Io` where no thread can be started.
     pub fn cancel_with(&mut self, token: &CancelToken) -> Result<()> {
+        if let Some(features) = &mut self.features {
+            features.cancel_with(token)?;
+        }
         self.engine.cancel_with(token)
     }
 
     /// Number of elements that are trained.
     pub fn trained_elements(&self) -> usize {
-        self.engine.weights.iter().map(|own| own.weight.len()).sum()
+        self.trained_elements
     }
 
     /// Writes [`TrainStep::export`] to a file, as a whole or not at all.
     ///
     /// # Errors
     /// `AlreadyExists` for a file that is there unless `overwrite`; `Io`; as [`TrainStep::export`].
-    pub fn export_to(&self, path: impl AsRef<std::path::Path>, overwrite: bool) -> Result<()> {
-        let path = path.as_ref();
-        let bytes = self.export()?;
-        let staged = StagedFile::new(path, overwrite)?;
-        let io = |error| Error::io("write", path, error);
-        let mut file = std::fs::File::create(staged.path()).map_err(io)?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io)?;
-        drop(file);
-        staged.commit(overwrite)
+    pub fn export_to(&self, path: impl AsRef<Path>, overwrite: bool) -> Result<()> {
+        write(path.as_ref(), &self.export()?, overwrite)
+    }
+
+    /// Writes [`TrainStep::export_averages`] to a file, as a whole or not at all.
+    ///
+    /// # Errors
+    /// As [`TrainStep::export_to`] and [`TrainStep::export_averages`].
+    pub fn export_averages_to(&self, path: impl AsRef<Path>, overwrite: bool) -> Result<()> {
+        write(path.as_ref(), &self.export_averages()?, overwrite)
     }
 
     /// The finetuned model: the original file with the trained tensors' new elements and a note of what was trained in
-    /// its metadata; every other byte is the file's.
+    /// its metadata; every other byte is the file's. A trained tensor that the file gives as the Identity of an equal one
+    /// gets elements of its own in that node's place, and elements in other files come into this one. Adapters are merged
+    /// into the weights that they are beside.
     ///
     /// # Errors
     /// `LimitExceeded` from 2 GiB on; the runtime's.
     pub fn export(&self) -> Result<Vec<u8>> {
-        let note = format!(
-            "{} updates of {} with {}",
-            self.updates, self.options.params, self.options.optimizer.kind
-        );
-        export::export(&self.document, &self.weights()?, &note)
+        self.file(self.weights()?, &self.note())
     }
+
+    /// As [`TrainStep::export`], with the moving averages in place of the weights.
+    ///
+    /// # Errors
+    /// As [`TrainStep::export`] and [`TrainStep::averages`].
+    pub fn export_averages(&self) -> Result<Vec<u8>> {
+        self.file(self.averages()?, &format!("{}, moving averages", self.note()))
+    }
+
+    fn file(&self, trained: Tensors, note: &str) -> Result<Vec<u8>> {
+        export::export(&self.document, &self.untied, &merged(&self.adapters, trained)?, note)
+    }
+
+    fn note(&self) -> String {
+        format!("{} updates of {} with {}", self.updates, self.options.params, self.options.optimizer.kind)
+    }
+}
+
+fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
+    let staged = StagedFile::new(path, overwrite)?;
+    let io = |error| Error::io("write", path, error);
+    let mut file = std::fs::File::create(staged.path()).map_err(io)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
+    drop(file);
+    staged.commit(overwrite)
+}
+
+fn one(mut found: Tensors, name: &str) -> Result<NamedTensor> {
+    let unknown = || Error::invalid("the step trains no tensor of this name").at_tensor(name);
+    found.remove(name).ok_or_else(unknown)
 }
 
 fn check_rate(lr: f32) -> Result<()> {

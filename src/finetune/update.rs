@@ -224,3 +224,7 @@ fn in_parallel<T: Send>(work: Vec<T>, threads: usize, run: impl Fn(T) + Sync) {
         own.into_iter().flatten().for_each(run);
     });
 }
+
+#[cfg(test)]
+#[path = "update_tests.rs"]
+mod tests;

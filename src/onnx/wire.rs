@@ -204,6 +204,18 @@ impl Outline {
     /// `InvalidArgument` where an index is past the end, a field has no length to change, or `bytes` is not the file
     /// of this outline.
     pub fn splice(&self, bytes: &[u8], edits: &BTreeMap<usize, Vec<u8>>) -> Result<Vec<u8>> {
+        let number = |index: usize| self.graph.get(index).map_or(0, |field| field.number);
+        let edits = edits.iter().map(|(&index, payload)| (index, (number(index), payload.clone())));
+        self.replace(bytes, &edits.collect())
+    }
+
+    /// As [`Outline::splice`], with a new number too: a node's field may become an initializer's, as the order of fields
+    /// of different numbers means nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Outline::splice`].
+    pub fn replace(&self, bytes: &[u8], edits: &BTreeMap<usize, (u32, Vec<u8>)>) -> Result<Vec<u8>> {
         let graph_field =
             self.model.get(self.graph_index).ok_or_else(|| Error::internal("outline without graph"))?;
         if self.model.last().map_or(0, |field| field.range.end) != bytes.len() {
@@ -214,19 +226,19 @@ impl Outline {
         }
         let mut graph = Vec::with_capacity(graph_field.payload.len());
         let mut copied = graph_field.payload.start;
-        for (&index, payload) in edits {
+        for (&index, (number, payload)) in edits {
             let field = match self.graph.get(index) {
                 Some(field) if field.wire == WireType::Bytes => field,
                 _ => return Err(Error::invalid(format!("field {index} of the graph cannot be replaced"))),
             };
             graph.extend_from_slice(&bytes[copied..field.range.start]);
-            append(&mut graph, bytes, field, payload);
+            append(&mut graph, bytes, field, *number, payload);
             copied = field.range.end;
         }
         graph.extend_from_slice(&bytes[copied..graph_field.payload.end]);
         let mut file = Vec::with_capacity(bytes.len() - graph_field.payload.len() + graph.len() + 10);
         file.extend_from_slice(&bytes[..graph_field.range.start]);
-        append(&mut file, bytes, graph_field, &graph);
+        append(&mut file, bytes, graph_field, graph_field.number, &graph);
         file.extend_from_slice(&bytes[graph_field.range.end..]);
         Ok(file)
     }
@@ -237,12 +249,12 @@ pub(crate) fn damaged(at: usize, what: &str) -> Error {
     Error::new(ErrorKind::ModelInvalid, format!("damaged, or not an ONNX model: at byte {at} {what}"))
 }
 
-/// Appends `field` with another payload; where the length is the same, its (perhaps unusual) spelling is kept.
-fn append(to: &mut Vec<u8>, bytes: &[u8], field: &Field, payload: &[u8]) {
-    if payload.len() == field.payload.len() {
+/// Appends `field` with another payload; where number and length are the same, its (perhaps unusual) spelling is kept.
+fn append(to: &mut Vec<u8>, bytes: &[u8], field: &Field, number: u32, payload: &[u8]) {
+    if number == field.number && payload.len() == field.payload.len() {
         to.extend_from_slice(&bytes[field.range.start..field.payload.start]);
     } else {
-        prost::encoding::encode_varint(u64::from(field.number) << 3 | 2, to);
+        prost::encoding::encode_varint(u64::from(number) << 3 | 2, to);
         prost::encoding::encode_varint(payload.len() as u64, to);
     }
     to.extend_from_slice(payload);
@@ -337,6 +349,20 @@ mod tests {
         assert_eq!(file[file.len() - 2..], FILE[FILE.len() - 2..]);
         assert!(outline.splice(&FILE[1..], &BTreeMap::new()).is_err());
         assert!(outline.splice(FILE, &BTreeMap::from([(99, Vec::new())])).is_err());
+    }
+
+    #[test]
+    fn a_node_becomes_an_initializer_in_its_place() {
+        let outline = Outline::read(FILE).unwrap();
+        let index = outline.positions(GRAPH_NODE).next().unwrap();
+        let tensor = vec![0x42, 1, b'v'];
+        let edits = BTreeMap::from([(index, (GRAPH_INITIALIZER, tensor.clone()))]);
+        let file = outline.replace(FILE, &edits).unwrap();
+        let again = Outline::read(&file).unwrap();
+        assert_eq!(again.positions(GRAPH_NODE).count(), 0);
+        assert_eq!(&file[again.graph()[index].payload.clone()], tensor);
+        assert_eq!(again.graph()[index + 1..].len(), outline.graph()[index + 1..].len());
+        assert_eq!(file[file.len() - 2..], FILE[FILE.len() - 2..]);
     }
 
     #[test]

@@ -86,6 +86,14 @@ const MOST_BYTES: u64 = 64 << 30;
 /// `NotFound`, `Io`; `InvalidArgument` for a file that is no safetensors file; `NotSupported` for element types
 /// other than F32, F16, BF16, I64, I32, U8 and BOOL.
 pub fn read(path: impl AsRef<Path>) -> Result<Tensors> {
+    Ok(read_with_metadata(path)?.0)
+}
+
+/// Reads all tensors of a file and its metadata.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_metadata(path: impl AsRef<Path>) -> Result<(Tensors, HashMap<String, String>)> {
     let path = path.as_ref();
     let found = std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?;
     if !found.is_file() {
@@ -96,10 +104,20 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tensors> {
         return Err(Error::new(ErrorKind::LimitExceeded, message).at_path(path));
     }
     let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|error| Error::invalid("not a safetensors file").at_path(path).caused_by(error))?;
+    from_bytes(&bytes).map_err(|error| error.at_path(path))
+}
+
+/// All tensors and the metadata in the bytes of a safetensors file.
+///
+/// # Errors
+/// As [`read`], without those of files.
+pub fn from_bytes(bytes: &[u8]) -> Result<(Tensors, HashMap<String, String>)> {
+    let broken = |error| Error::invalid("not a safetensors file").caused_by(error);
+    let (_, head) = SafeTensors::read_metadata(bytes).map_err(broken)?;
+    let file = SafeTensors::deserialize(bytes).map_err(broken)?;
     let read = |(name, view): (&str, TensorView<'_>)| Ok((name.to_owned(), tensor(name, &view)?));
-    file.iter().map(read).collect::<Result<_>>().map_err(|error| error.at_path(path))
+    let tensors = file.iter().map(read).collect::<Result<_>>()?;
+    Ok((tensors, head.metadata().clone().unwrap_or_default()))
 }
 
 fn tensor(name: &str, view: &TensorView<'_>) -> Result<NamedTensor> {
@@ -137,6 +155,20 @@ pub fn write(
     overwrite: bool,
 ) -> Result<()> {
     let path = path.as_ref();
+    let encoded = to_bytes(tensors, metadata)?;
+    let staged = StagedFile::new(path, overwrite)?;
+    let io = |error| Error::io("write", path, error);
+    let mut file = std::fs::File::create(staged.path()).map_err(io)?;
+    file.write_all(&encoded).and_then(|()| file.sync_all()).map_err(io)?;
+    drop(file);
+    staged.commit(overwrite)
+}
+
+/// The bytes of a file with these tensors, and `metadata` beside them.
+///
+/// # Errors
+/// `Mismatch` for a tensor whose elements are not as many as its shape asks for.
+pub fn to_bytes(tensors: &Tensors, metadata: &BTreeMap<String, String>) -> Result<Vec<u8>> {
     let bytes: Vec<(&String, Vec<u8>)> =
         tensors.iter().map(|(name, tensor)| (name, tensor.elements.bytes())).collect();
     let mut views = Vec::with_capacity(bytes.len());
@@ -149,14 +181,28 @@ pub fn write(
         views.push((*name, view));
     }
     let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
-    let encoded = safetensors::serialize(views, Some(metadata).filter(|metadata| !metadata.is_empty()))
+    let bytes = safetensors::serialize(views, Some(metadata).filter(|metadata| !metadata.is_empty()))
         .map_err(|error| Error::internal("cannot encode tensors").caused_by(error))?;
-    let staged = StagedFile::new(path, overwrite)?;
-    let io = |error| Error::io("write", path, error);
-    let mut file = std::fs::File::create(staged.path()).map_err(io)?;
-    file.write_all(&encoded).and_then(|()| file.sync_all()).map_err(io)?;
-    drop(file);
-    staged.commit(overwrite)
+    in_order(bytes)
+}
+
+/// The library writes the entries of the metadata in an order that is another each time; here they are sorted, so that
+/// the same tensors are the same bytes.
+fn in_order(mut bytes: Vec<u8>) -> Result<Vec<u8>> {
+    let broken = || Error::internal("a safetensors file without its head");
+    let length = bytes.first_chunk::<8>().map(|length| u64::from_le_bytes(*length)).ok_or_else(broken)?;
+    let head = bytes.get_mut(8..8 + length as usize).ok_or_else(broken)?;
+    let sorted: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(head).map_err(|error| broken().caused_by(error))?;
+    let sorted = serde_json::to_vec(&sorted).map_err(|error| broken().caused_by(error))?;
+    if sorted.len() > head.len() {
+        return Err(broken());
+    }
+    // The rest is blanks before and after.
+    let (text, blanks) = head.split_at_mut(sorted.len());
+    text.copy_from_slice(&sorted);
+    blanks.fill(b' ');
+    Ok(bytes)
 }
 
 #[cfg(test)]

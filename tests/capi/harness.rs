@@ -41,7 +41,8 @@ pub(crate) fn link_folder() -> &'static Path {
 pub(crate) fn compile(source: &Path, folder: &Path) -> PathBuf {
     let program = folder.join(source.file_stem().unwrap());
     let include = root().join("include");
-    let rpath = format!("-Wl,-rpath,{}", link_folder().display());
+    // As RPATH, which comes before the LD_LIBRARY_PATH that cargo sets: there may lie a library of an earlier build.
+    let rpath = format!("-Wl,--disable-new-dtags,-rpath,{}", link_folder().display());
     let output = Command::new(std::env::var("CC").unwrap_or_else(|_| "gcc".into()))
         .args([
             "-std=c11",
@@ -82,25 +83,26 @@ pub(crate) fn run(command: &mut Command) -> Output {
 }
 
 /// What the C programs work on: `bands.onnx` (three bands in, class 1 where the third is greater than the first),
-/// `noisy.onnx` (the same, and ONNX Runtime has something to say about it), `in.tif`, `two.tif` (two bands).
+/// `batches.onnx` (the same for batches of any size), `noisy.onnx` (ONNX Runtime has something to say about it), `in.tif`, `two.tif` (two bands).
 pub(crate) fn fixtures() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("bands.onnx"), model(false)).unwrap();
-    std::fs::write(folder.path().join("noisy.onnx"), model(true)).unwrap();
+    std::fs::write(folder.path().join("bands.onnx"), model(false, Dim::Fixed(1))).unwrap();
+    std::fs::write(folder.path().join("batches.onnx"), model(false, Dim::from("n"))).unwrap();
+    std::fs::write(folder.path().join("noisy.onnx"), model(true, Dim::Fixed(1))).unwrap();
     std::fs::write(folder.path().join("damaged.onnx"), b"this is no model").unwrap();
     raster(&folder.path().join("in.tif"), 3);
     raster(&folder.path().join("two.tif"), 2);
     folder
 }
 
-fn model(noisy: bool) -> Vec<u8> {
+fn model(noisy: bool, batch: Dim) -> Vec<u8> {
     let mut graph = GraphBuilder::new("bands");
     graph.metadata("glebe.class_names", r#"["land", "water"]"#);
     let (h, w) = (Dim::from("h"), Dim::from("w"));
-    let x = graph.input("x", ElementType::Float32, &[Dim::Fixed(1), Dim::Fixed(3), h.clone(), w.clone()]);
+    let x = graph.input("x", ElementType::Float32, &[batch.clone(), Dim::Fixed(3), h.clone(), w.clone()]);
     let weights = graph.initializer_f32("weights", &[2, 3, 1, 1], &[1.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
     let y = graph.node("Conv", &[&x, &weights]).output("y");
-    graph.output(&y, ElementType::Float32, &[Dim::Fixed(1), Dim::Fixed(2), h, w]);
+    graph.output(&y, ElementType::Float32, &[batch, Dim::Fixed(2), h, w]);
     if noisy {
         graph.initializer_f32("unused", &[1], &[1.0]);
     }

@@ -50,7 +50,13 @@ def save(tensors, path, notes=None):
 
 
 def initializers(path):
-    return {i.name: numpy_helper.to_array(i) for i in onnx.load(str(path)).graph.initializer}
+    """By name; what an Identity of one gives counts as one: so TorchScript writes a parameter that equals another."""
+    graph = onnx.load(str(path)).graph
+    arrays = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in arrays:
+            arrays[node.output[0]] = arrays[node.input[0]]
+    return arrays
 
 
 def alike(a, b):

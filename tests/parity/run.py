@@ -4,10 +4,13 @@
 For every network and form: exports it, writes batches, trains it with PyTorch (reference.py) and with glebe, and
 compares, with BatchNorm frozen and, where the file has any, in training:
 
-  gradient    of the first step: relative L2 error of every parameter, at most 1e-4. Gradients that are small or zero
-              for their cancelling terms are judged by the norm of all together: gradient_errors in parameters.py.
+  gradient    of the first step: relative L2 error of every parameter, at most 1e-4, or twice what PyTorch's own float32
+              is from its float64 on the calmest batch, if that is more (twice, as each of two float32 programs is that
+              far from float64; the table says where). Gradients that are small or zero for their cancelling terms are
+              judged by the norm of all together: gradient_errors in parameters.py.
   losses      of 20 steps of AdamW: relative difference, at each step at most 1e-3, or ten times what PyTorch's own
-              losses have differed by so far when the images are changed by rounding, if that is more
+              losses have differed by so far when the images are changed by rounding, if that is more (which is only
+              looked at where it matters)
   statistics  with BatchNorm in training, after one step: means and deviations, in units of the channel's deviation
               (root mean square over the channels), at most 1e-3
 
@@ -19,17 +22,22 @@ with the images changed by a millionth, agree with float64's), and if a paramete
 rule fails on all of them. The results say how many batches were needed. And
 training amplifies small differences in most networks with random weights, with any optimizer: two runs of PyTorch whose
 images differ by rounding are apart by more than 1e-3 after some steps. The learning rate is chosen low, and the results
-say how far PyTorch's runs are apart.
+say how far PyTorch's runs are apart. Deep networks with ReLU6 and BatchNorm in training (MobileNetV2) have no calm batch:
+normalising by the batch multiplies rounding from layer to layer, until some activations lie on the other side of a kink
+on every batch. There PyTorch's own error is all that can be asked for; what frozen statistics and the other networks in
+training say of the same operators is sharper.
 
 Parameters of other names in the file (transposed weights of MatMul, folded convolutions) are found by their values.
 Floating initializers that hold no parameter are left out of training (`--params all,!NAME,...`).
 
 needs: torch and what networks.py needs
-usage: run.py GLEBE [NETWORK ...] [--forms first|all|FORM,...] [--out DIR] [--table FILE.md] [--steps 20] [--keep]
-Exits with 1 if anything fails. GLEBE may hold arguments: "python stand_in.py".
+usage: run.py GLEBE [NETWORK ...] [--forms first|all|FORM,...] [--out DIR] [--page FILE.md] [--steps 20] [--keep] [--add]
+Exits with 1 if anything fails. With --add what the results in DIR say already is kept, and only what is not in them or
+failed is run. GLEBE may hold arguments: "python stand_in.py".
 """
 import argparse
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -47,7 +55,7 @@ from parameters import save
 
 GRADIENT, LOSS, STATISTICS, DRIFT = 1e-4, 1e-3, 1e-3, 10
 # batches that the gradient may be tried on; how many are looked at for calm ones; what PyTorch's own error is in those
-BATCHES, CANDIDATES, CALM = 4, 20, 3e-5
+BATCHES, CANDIDATES, CALM = 8, 8, 3e-5
 
 
 class Failure(Exception):
@@ -73,14 +81,14 @@ class Case:
         return reference.run(self.model, data, self.network.loss, norm_in_training, self.trained, self.network.lr)
 
     def starts(self, data, norm_in_training):
-        """Steps whose batches are calm, the calmest first, then others: (step, PyTorch's own error)."""
+        """Steps to begin with and PyTorch's own error there: the first whose batch is calm, or the calmest, then others."""
         own = {}
         for start in range(min(len(data[0]), CANDIDATES)):
             one = tuple(x[start] for x in data)
             own[start] = reference.own_error(self.model, one, self.network.loss, norm_in_training, self.trained)
-            if sum(error <= CALM for error in own.values()) == 3:
-                break
-        return sorted(own.items(), key=lambda item: item[1])
+            if own[start] <= CALM:
+                yield start, own.pop(start)
+        yield from sorted(own.items(), key=lambda item: item[1])
 
 
 def step(glebe, case, data, bn, out):
@@ -163,35 +171,37 @@ def check(glebe, case, bn, steps, out):
                not_in_file=case.match.missing, left_out=sorted(case.match.others), failures=[])
     data = reference.batches(case.network, steps)
     starts = case.starts(data, in_training)
-    first, row["own_gradient_error"] = starts[0]
+    first, least = next(starts)
     batches, data = data, rotated(data, first)
     wanted = case.reference(data, in_training)
     row["losses"], row["lr"] = wanted.losses, case.network.lr
-    own = reference.spread(case.model, data, wanted, case.network.loss, in_training, case.trained, case.network.lr)
-    row["own_loss_error"] = float(own[-1])
     try:
         answer, found, _ = step(glebe, case, data, bn, out)
         row |= dict(glebe_losses=answer["losses"], step_ms=answer.get("step_ms"), peak_rss_mib=answer.get("peak_rss_mib"), seconds=answer["seconds"])
         errors, complaints = compare_gradients(case, found, wanted.gradients)
         tries = 1
-        for start, _ in starts[1:BATCHES]:
-            if max(errors.values()) <= GRADIENT:
-                break
+        while max(errors.values()) > GRADIENT and tries < BATCHES and (other := next(starts, None)):
+            start, own = other
+            least = min(least, own)
             one = tuple(x[start:start + 1] for x in batches)
             again, _ = compare_gradients(case, step(glebe, case, one, bn, out)[1], case.reference(one, in_training).gradients)
             errors = {name: min(error, again.get(name, error)) for name, error in errors.items()}
             tries += 1
-        worst = max(errors, key=errors.get)
-        row |= dict(gradient_error=errors[worst], gradient_worst=worst, gradient_batches=tries,
+        worst, allowed = max(errors, key=errors.get), max(GRADIENT, 2 * least)
+        row |= dict(own_gradient_error=least, gradient_error=errors[worst], gradient_worst=worst, gradient_batches=tries,
                     gradient_median=float(np.median(list(errors.values()))))
         row["failures"] += complaints
-        if not errors[worst] <= GRADIENT:
-            bad = sum(not e <= GRADIENT for e in errors.values())
-            row["failures"].append(f"gradient error {errors[worst]:.1e} > {GRADIENT:.0e} at {worst} ({bad} of {len(errors)} parameters, on each of {tries} batches)")
+        if not errors[worst] <= allowed:
+            bad = sum(not e <= allowed for e in errors.values())
+            row["failures"].append(f"gradient error {errors[worst]:.1e} > {allowed:.0e} at {worst} ({bad} of {len(errors)} parameters, on each of {tries} batches)")
         difference = np.abs(np.array(answer["losses"]) - wanted.losses) / np.maximum(np.abs(wanted.losses), 1e-6)
         row["loss_error"] = float(difference.max())
         row["steps_within"] = int((difference <= LOSS).sum())
-        allowed = np.maximum(LOSS, DRIFT * own)
+        allowed = np.full(len(difference), LOSS)
+        if not (difference <= allowed).all():
+            own = reference.spread(case.model, data, wanted, case.network.loss, in_training, case.trained, case.network.lr)
+            row["own_loss_error"] = float(own[-1])
+            allowed = np.maximum(LOSS, DRIFT * own)
         if not (difference <= allowed).all():
             at = int(np.argmax(~(difference <= allowed)))
             row["failures"].append(f"loss error {difference[at]:.1e} > {allowed[at]:.1e} at step {at + 1}: {answer['losses'][at]:.6g}, expected {wanted.losses[at]:.6g}")
@@ -217,13 +227,22 @@ def line(row):
     return "\n    ".join([text, *row["failures"]])
 
 
+def verdict(row):
+    """Whether it passes, and by what."""
+    if not row["ok"]:
+        return "fails: " + "; ".join(row["failures"])
+    by_own = [what for what, key, limit in (("gradient", "gradient_error", GRADIENT), ("losses", "loss_error", LOSS)) if row[key] > limit]
+    return "passes" + (f" ({' and '.join(by_own)}: PyTorch's own allowed)" if by_own else "")
+
+
 def table(rows):
-    head = ["| network | form | BatchNorm | gradient, worst | median | batches | losses | PyTorch's own | steps within 1e-3 | statistics | |", "|---|---|---|---|---|---|---|---|---|---|---|"]
+    head = ["| network | form | BatchNorm | gradient: worst | median | PyTorch's own | losses: worst | PyTorch's own | statistics | |",
+            "|---|---|---|---|---|---|---|---|---|---|"]
 
     def number(row, key):
         return f"{row[key]:.1e}" if row.get(key) is not None else ""
-    body = [f"| {r['network']} | {r['form']} | {r['bn']} | {number(r, 'gradient_error')} | {number(r, 'gradient_median')} | {r.get('gradient_batches', '')} | "
-            f"{number(r, 'loss_error')} | {number(r, 'own_loss_error')} | {r.get('steps_within', '')} | {number(r, 'statistics_error')} | {'passes' if r['ok'] else 'fails: ' + '; '.join(r['failures'])} |" for r in rows]
+    keys = ("gradient_error", "gradient_median", "own_gradient_error", "loss_error", "own_loss_error", "statistics_error")
+    body = [f"| {r['network']} | {r['form']} | {r['bn']} | {' | '.join(number(r, key) for key in keys)} | {verdict(r)} |" for r in rows]
     return "\n".join(head + body) + "\n"
 
 
@@ -233,9 +252,10 @@ def main():
     p.add_argument("networks", nargs="*")
     p.add_argument("--forms", default="first")
     p.add_argument("--out", type=Path, default=Path("parity"))
-    p.add_argument("--table", type=Path)
+    p.add_argument("--page", type=Path, help="replaces the table in this page")
     p.add_argument("--steps", type=int, default=reference.STEPS)
     p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--add", action="store_true", help="keep the results in DIR and run what is missing there")
     p.add_argument("--keep", action="store_true", help="keep models and batches")
     a = p.parse_args()
     unknown = set(a.networks) - set(networks.NETWORKS)
@@ -243,11 +263,15 @@ def main():
         p.error(f"no such network: {', '.join(sorted(unknown))}; there are {', '.join(networks.NETWORKS)}")
     torch.set_num_threads(a.threads)
     a.out.mkdir(parents=True, exist_ok=True)
-    rows = []
+    results = a.out / "results.json"
+    rows = [row for row in json.loads(results.read_text()) if row["ok"]] if a.add and results.exists() else []
+    done = {(row["network"], row["form"], row["bn"]) for row in rows}
     for name in a.networks or networks.NETWORKS:
         every = networks.NETWORKS[name].forms
         for exporter, opset in every[:1] if a.forms == "first" else every:
             if a.forms not in ("first", "all") and f"{exporter}{opset}" not in a.forms.split(","):
+                continue
+            if all((name, f"{exporter}{opset}", bn) in done for bn in ("frozen", "train")):
                 continue
             try:
                 case = Case(name, exporter, opset, a.out)
@@ -256,14 +280,20 @@ def main():
                 print(line(rows[-1]), flush=True)
                 continue
             for bn in ("frozen", "train") if case.has_norm else ("frozen",):
+                if (name, case.form, bn) in done:
+                    continue
                 rows.append(check(a.glebe, case, bn, a.steps, a.out))
                 print(line(rows[-1]), flush=True)
-                (a.out / "results.json").write_text(json.dumps(rows, indent=1))
+                results.write_text(json.dumps(rows, indent=1))
             if not a.keep:
                 for file in a.out.glob(f"{name}.*"):
                     file.unlink()
-    (a.out / "results.json").write_text(json.dumps(rows, indent=1))
-    (a.table or a.out / "table.md").write_text(table(rows))
+    order = list(networks.NETWORKS)
+    rows.sort(key=lambda row: order.index(row["network"]))
+    results.write_text(json.dumps(rows, indent=1))
+    (a.out / "table.md").write_text(table(rows))
+    if a.page:
+        a.page.write_text(re.sub(r"^\| network \|.*?(?=^[^|]|\Z)", lambda _: table(rows), a.page.read_text(), flags=re.M | re.S))
     failed = [r for r in rows if not r["ok"]]
     print(f"{len(rows) - len(failed)} of {len(rows)} pass" + (f"; failed: {', '.join(sorted({r['network'] for r in failed}))}" if failed else ""))
     return 1 if failed or not rows else 0

@@ -18,8 +18,8 @@ mod pool;
 pub(crate) mod tests;
 
 use crate::autodiff::emit::Emit;
-use crate::error::{Error, Result};
-use crate::onnx::graph::{Graph, Node, ValueId, ValueMap};
+use crate::error::{Error, ErrorKind, Result};
+use crate::onnx::graph::{Graph, Node, Rebuild, ValueId, ValueMap};
 use crate::onnx::proto::is_default_domain;
 
 /// The value that stands for the first output; `None` where the node stays.
@@ -31,22 +31,68 @@ type Decomposition = fn(&mut Composite<'_>) -> Result<Option<ValueId>>;
 /// # Errors
 /// `ModelUnsupported` for forms of composite operators that cannot be taken apart; whatever [`Graph::rebuild`] gives.
 pub(crate) fn decompose(graph: &Graph, on_path: &dyn Fn(usize) -> bool) -> Result<(Graph, ValueMap)> {
-    graph.rebuild(|rebuild, index, node| {
-        let decomposition = if on_path(index) { rule(node) } else { None };
-        let Some(decomposition) = decomposition else { return rebuild.keep(node) };
-        let inputs = rebuild.inputs(node)?;
-        let before = rebuild.new.len();
-        let mut composite = Composite { graph: &mut rebuild.new, node: Node { inputs, ..node.clone() } };
-        let Some(made) = decomposition(&mut composite)? else { return rebuild.keep(node) };
-        if let Some(further) = (1..node.outputs.len()).find(|&output| node.outputs[output].is_some()) {
-            return Err(node.unsupported(format!("no gradient flows where output {further} is in use")));
-        }
-        let old = node.output(0).ok_or_else(|| Error::internal("a node without outputs on the path"))?;
-        if made.index() >= before {
-            rebuild.new.rename(made, graph.name(old));
-        }
-        Ok(vec![Some(made)])
-    })
+    let Attempt { graph, map, refused, .. } = attempt(graph, on_path)?;
+    match refused.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok((graph, map)),
+    }
+}
+
+/// What [`attempt`] makes.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// The graph; nodes that could not be taken apart are in it as they were.
+    pub(crate) graph: Graph,
+    /// Which of its values stand for those of the old graph.
+    pub(crate) map: ValueMap,
+    /// For every node of the graph, the index of the old node that it comes from.
+    pub(crate) origins: Vec<usize>,
+    /// Old nodes that were taken apart.
+    pub(crate) apart: Vec<usize>,
+    /// Old nodes that could not be, with the reasons.
+    pub(crate) refused: Vec<(usize, Error)>,
+}
+
+/// As [`decompose`], but goes on behind a node that cannot be taken apart.
+///
+/// # Errors
+/// Whatever [`Graph::rebuild`] gives.
+pub(crate) fn attempt(graph: &Graph, on_path: &dyn Fn(usize) -> bool) -> Result<Attempt> {
+    let (mut origins, mut apart, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    let (graph, map) = graph.rebuild(|rebuild, index, node| {
+        let made = match if on_path(index) { take_apart(rebuild, graph, node) } else { Ok(None) } {
+            Ok(Some(made)) => {
+                apart.push(index);
+                vec![Some(made)]
+            }
+            Ok(None) => rebuild.keep(node)?,
+            Err(error) if error.kind() == ErrorKind::ModelUnsupported => {
+                refused.push((index, error));
+                rebuild.keep(node)?
+            }
+            Err(error) => return Err(error),
+        };
+        origins.resize(rebuild.new.nodes().len(), index);
+        Ok(made)
+    })?;
+    Ok(Attempt { graph, map, origins, apart, refused })
+}
+
+/// The value that stands for the first output of a node of `old`; `None` where the node stays.
+fn take_apart(rebuild: &mut Rebuild<'_>, old: &Graph, node: &Node) -> Result<Option<ValueId>> {
+    let Some(decomposition) = rule(node) else { return Ok(None) };
+    let inputs = rebuild.inputs(node)?;
+    let before = rebuild.new.len();
+    let mut composite = Composite { graph: &mut rebuild.new, node: Node { inputs, ..node.clone() } };
+    let Some(made) = decomposition(&mut composite)? else { return Ok(None) };
+    if let Some(further) = (1..node.outputs.len()).find(|&output| node.outputs[output].is_some()) {
+        return Err(node.unsupported(format!("no gradient flows where output {further} is in use")));
+    }
+    let output = node.output(0).ok_or_else(|| Error::internal("a node without outputs on the path"))?;
+    if made.index() >= before {
+        rebuild.new.rename(made, old.name(output));
+    }
+    Ok(Some(made))
 }
 
 fn rule(node: &Node) -> Option<Decomposition> {

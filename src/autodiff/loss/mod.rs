@@ -9,9 +9,9 @@
 //! |---|---|
 //! | `ce` | Σ w_y (-log p_y) / Σ w_y; with label smoothing s as PyTorch: (1 - s) of it and s/C Σ_c w_c (-log p_c) |
 //! | `bce` | mean over pixels and channels of w_c (softplus(x) - x t), t smoothed to t (1 - s) + s/2 |
-//! | `dice` | 1 - Σ_c w_c (2 Σ p t + 1) / (Σ p + Σ t + 1) / Σ_c w_c, sums over the batch |
+//! | `dice` | 1 - Σ_c w_c (2 Σ p t + s) / (Σ p + Σ t + s) / Σ_c w_c, sums over the batch; s of `smooth`, 1e-7 |
 //! | `dice-squared` | the same with p² and t² in the denominator (V-Net, arXiv 1606.04797) |
-//! | `jaccard` | 1 - Σ_c w_c (Σ p t + 1) / (Σ p + Σ t - Σ p t + 1) / Σ_c w_c |
+//! | `jaccard` | 1 - Σ_c w_c (Σ p t + s) / (Σ p + Σ t - Σ p t + s) / Σ_c w_c |
 //! | `focal(gamma=2)` | mean of w_y (1 - p_y)^γ (-log p_y) (arXiv 1708.02002) |
 //! | `lovasz` | Lovász-softmax over the classes present, mean over them (arXiv 1705.08790, Alg. 1) |
 //! | `mse`, `l1`, `huber(delta=1)` | mean over pixels and channels of w_c d², w_c abs d, w_c times Huber's function |
@@ -143,9 +143,9 @@ impl<'a> Context<'a> {
             LossKind::CrossEntropy => cross_entropy::cross_entropy(self),
             LossKind::BinaryCrossEntropy => cross_entropy::binary(self),
             LossKind::Focal { gamma } => cross_entropy::focal(self, gamma),
-            LossKind::Dice => region::dice(self, false),
-            LossKind::DiceSquared => region::dice(self, true),
-            LossKind::Jaccard => region::jaccard(self),
+            LossKind::Dice { smooth } => region::dice(self, false, smooth),
+            LossKind::DiceSquared { smooth } => region::dice(self, true, smooth),
+            LossKind::Jaccard { smooth } => region::jaccard(self, smooth),
             LossKind::Lovasz => lovasz::lovasz(self),
             LossKind::Mse => regression::mse(self),
             LossKind::L1 => regression::l1(self),

@@ -2,12 +2,9 @@
 
 use crate::autodiff::emit::Emit;
 use crate::autodiff::loss::{Context, Emitted};
+use crate::autodiff::optimizer::precise;
 use crate::error::Result;
 use crate::onnx::graph::ValueId;
-
-/// Added to numerator and denominator: a class that is neither there nor predicted scores 1, and the gradient pulls down
-/// what is predicted of it.
-const SMOOTH: f64 = 1.0;
 
 /// Sums over the pixels that count, per class `[1, C, 1, 1]`: of p t, of p (or p²), of t.
 struct Sums {
@@ -33,32 +30,37 @@ fn sums(context: &mut Context<'_>, squared: bool) -> Result<Sums> {
     })
 }
 
-pub(super) fn dice(context: &mut Context<'_>, squared: bool) -> Result<Emitted> {
+pub(super) fn dice(context: &mut Context<'_>, squared: bool, smooth: f32) -> Result<Emitted> {
     let sums = sums(context, squared)?;
     let graph = &mut *context.graph;
     let numerator = graph.scaled(sums.both, 2.0)?;
     let denominator = graph.plus(sums.predicted, sums.labelled)?;
-    overlap(context, numerator, denominator)
+    overlap(context, numerator, denominator, smooth)
 }
 
-pub(super) fn jaccard(context: &mut Context<'_>) -> Result<Emitted> {
+pub(super) fn jaccard(context: &mut Context<'_>, smooth: f32) -> Result<Emitted> {
     let sums = sums(context, false)?;
     let graph = &mut *context.graph;
     let all = graph.plus(sums.predicted, sums.labelled)?;
     let union = graph.minus(all, sums.both)?;
-    overlap(context, sums.both, union)
+    overlap(context, sums.both, union, smooth)
 }
 
-/// 1 - weighted mean over the classes of (numerator + 1) / (denominator + 1).
-fn overlap(context: &mut Context<'_>, numerator: ValueId, denominator: ValueId) -> Result<Emitted> {
+/// 1 - weighted mean over the classes of (numerator + s) / (denominator + s).
+fn overlap(
+    context: &mut Context<'_>,
+    numerator: ValueId,
+    denominator: ValueId,
+    smooth: f32,
+) -> Result<Emitted> {
     let weights = context.class_weights()?;
     let sum: f64 = match weights {
         Some(_) => context.loss.class_weights.iter().map(|&weight| f64::from(weight)).sum(),
         None => context.classes() as f64,
     };
     let graph = &mut *context.graph;
-    let numerator = graph.shifted(numerator, SMOOTH)?;
-    let denominator = graph.shifted(denominator, SMOOTH)?;
+    let numerator = graph.shifted(numerator, precise(smooth))?;
+    let denominator = graph.shifted(denominator, precise(smooth))?;
     let mut ratio = graph.over(numerator, denominator)?;
     if let Some(weights) = weights {
         ratio = graph.times(ratio, weights)?;

@@ -13,12 +13,21 @@ pub enum LossKind {
     CrossEntropy,
     /// `bce`: sigmoid cross-entropy of every channel, PyTorch's `binary_cross_entropy_with_logits`.
     BinaryCrossEntropy,
-    /// `dice`: soft Dice.
-    Dice,
-    /// `dice-squared`: soft Dice with squares in the denominator.
-    DiceSquared,
-    /// `jaccard`: soft Jaccard (IoU).
-    Jaccard,
+    /// `dice(smooth=1e-7)`: soft Dice.
+    Dice {
+        /// Added to numerator and denominator, above 0: see [`LossKind::SMOOTH`].
+        smooth: f32,
+    },
+    /// `dice-squared(smooth=1e-7)`: soft Dice with squares in the denominator.
+    DiceSquared {
+        /// As for `dice`.
+        smooth: f32,
+    },
+    /// `jaccard(smooth=1e-7)`: soft Jaccard (IoU).
+    Jaccard {
+        /// As for `dice`.
+        smooth: f32,
+    },
     /// `focal(gamma=2)`.
     Focal {
         /// Exponent, 0 or more.
@@ -156,6 +165,12 @@ impl Default for Loss {
 }
 
 impl LossKind {
+    /// What `dice` and `jaccard` add to numerator and denominator by default: enough that they are never 0 / 0, as the
+    /// losses that are in use with PyTorch do. A class without a pixel in the batch then scores 0 wherever it is
+    /// predicted, and has hardly any gradient. With 1 it scores the more the less is predicted of it, and what is
+    /// predicted is pulled down.
+    pub const SMOOTH: f32 = 1e-7;
+
     fn is_regression(self) -> bool {
         matches!(self, LossKind::Mse | LossKind::L1 | LossKind::Huber { .. })
     }
@@ -172,6 +187,9 @@ impl LossKind {
         let (name, value, lowest) = match self {
             LossKind::Focal { gamma } | LossKind::InnerEyeFocal { gamma, .. } => ("gamma", gamma, 0.0),
             LossKind::Huber { delta } => ("delta", delta, f32::MIN_POSITIVE),
+            LossKind::Dice { smooth } | LossKind::DiceSquared { smooth } | LossKind::Jaccard { smooth } => {
+                ("smooth", smooth, 1e-12)
+            }
             _ => ("power", 0.0, 0.0),
         };
         let power = match self {
@@ -196,12 +214,16 @@ impl fmt::Display for LossKind {
             0.0 => f.write_str(name),
             _ => write!(f, "{name}(power={power})"),
         };
+        let smoothed = |f: &mut fmt::Formatter<'_>, name: &str, smooth: f32| match smooth {
+            LossKind::SMOOTH => f.write_str(name),
+            _ => write!(f, "{name}(smooth={smooth})"),
+        };
         match *self {
             LossKind::CrossEntropy => f.write_str("ce"),
             LossKind::BinaryCrossEntropy => f.write_str("bce"),
-            LossKind::Dice => f.write_str("dice"),
-            LossKind::DiceSquared => f.write_str("dice-squared"),
-            LossKind::Jaccard => f.write_str("jaccard"),
+            LossKind::Dice { smooth } => smoothed(f, "dice", smooth),
+            LossKind::DiceSquared { smooth } => smoothed(f, "dice-squared", smooth),
+            LossKind::Jaccard { smooth } => smoothed(f, "jaccard", smooth),
             LossKind::Focal { gamma } => write!(f, "focal(gamma={gamma})"),
             LossKind::Lovasz => f.write_str("lovasz"),
             LossKind::Mse => f.write_str("mse"),
@@ -273,9 +295,9 @@ fn term_of(text: &str, term: &str) -> Result<LossTerm> {
     let kind = match name {
         "ce" => LossKind::CrossEntropy,
         "bce" => LossKind::BinaryCrossEntropy,
-        "dice" => LossKind::Dice,
-        "dice-squared" => LossKind::DiceSquared,
-        "jaccard" => LossKind::Jaccard,
+        "dice" => LossKind::Dice { smooth: take("smooth", LossKind::SMOOTH) },
+        "dice-squared" => LossKind::DiceSquared { smooth: take("smooth", LossKind::SMOOTH) },
+        "jaccard" => LossKind::Jaccard { smooth: take("smooth", LossKind::SMOOTH) },
         "focal" => LossKind::Focal { gamma: take("gamma", 2.0) },
         "lovasz" => LossKind::Lovasz,
         "mse" => LossKind::Mse,
@@ -305,6 +327,7 @@ mod tests {
         for text in [
             "ce",
             "0.5*ce+0.5*dice",
+            "dice-squared(smooth=1)+jaccard(smooth=0.5)",
             "focal(gamma=2)",
             "2*innereye-focal(gamma=1,power=1)",
             "innereye-softdice",
@@ -322,6 +345,7 @@ mod tests {
             ("focal(gamma=2", "not closed"),
             ("focal(gamma=-1)", "out of range"),
             ("huber(delta=0)", "out of range"),
+            ("dice(smooth=0)", "out of range"),
             ("ce+mse", "cannot be mixed"),
         ] {
             let error = text.parse::<Loss>().unwrap_err().to_string();
@@ -341,7 +365,7 @@ mod tests {
         wrong(&|loss| loss.class_weights = vec![0.0, 0.0]);
         wrong(&|loss| loss.auxiliary_weight = -1.0);
         wrong(&|loss| {
-            loss.terms[0].kind = LossKind::Dice;
+            loss.terms[0].kind = LossKind::Dice { smooth: LossKind::SMOOTH };
             loss.label_smoothing = 0.1;
         });
     }

@@ -1,5 +1,7 @@
 //! Parameters with rates of their own.
 
+use std::str::FromStr;
+
 use crate::autodiff::optimizer::Optimizer;
 use crate::autodiff::parameter::{Parameter, Role};
 use crate::autodiff::selection::name_matches;
@@ -29,6 +31,37 @@ impl ParameterGroup {
             return Err(Error::invalid(format!("group {:?}: expected rates of 0 or more", self.pattern)));
         }
         Ok(())
+    }
+}
+
+impl FromStr for ParameterGroup {
+    type Err = Error;
+
+    /// `PATTERN`, `PATTERN:lr=FACTOR`, `PATTERN:decay=RATE` or both: `encoder.*:lr=0.1:decay=0`. The pattern may have
+    /// colons.
+    fn from_str(text: &str) -> Result<ParameterGroup> {
+        let mut group = ParameterGroup::new(text);
+        while let Some((pattern, option)) = group.pattern.rsplit_once(':') {
+            let Some((key, value)) = option.split_once('=') else { break };
+            let number = || {
+                let wrong = || Error::invalid(format!("group {text:?}: expected a number, got {value:?}"));
+                value.parse::<f32>().map_err(|_| wrong())
+            };
+            match key {
+                "lr" => group.lr_multiplier = number()?,
+                "decay" => group.weight_decay = Some(number()?),
+                _ => {
+                    let message = format!("group {text:?}: expected lr or decay, got {key:?}");
+                    return Err(Error::invalid(message));
+                }
+            }
+            group.pattern = pattern.to_owned();
+        }
+        if group.pattern.is_empty() {
+            return Err(Error::invalid(format!("group {text:?}: expected a pattern over names")));
+        }
+        group.check()?;
+        Ok(group)
     }
 }
 
@@ -67,4 +100,28 @@ pub(crate) fn rates(optimizer: &Optimizer, parameters: &[Parameter]) -> Result<V
         }
     };
     Ok(parameters.iter().map(rates_of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_read() {
+        for (text, pattern, lr, decay) in [
+            ("encoder.*", "encoder.*", 1.0, None),
+            ("encoder.*:lr=0.1", "encoder.*", 0.1, None),
+            ("onnx::MatMul_*:decay=0:lr=2", "onnx::MatMul_*", 2.0, Some(0.0)),
+            ("onnx::MatMul_7", "onnx::MatMul_7", 1.0, None),
+        ] {
+            let group: ParameterGroup = text.parse().unwrap();
+            assert_eq!(
+                (group.pattern.as_str(), group.lr_multiplier, group.weight_decay),
+                (pattern, lr, decay)
+            );
+        }
+        for text in ["", ":lr=1", "a:lr=x", "a:lr=-1", "a:rate=1", "a:decay=nan"] {
+            assert!(text.parse::<ParameterGroup>().is_err(), "{text:?}");
+        }
+    }
 }

@@ -15,11 +15,13 @@
 //! (g min(1, c / (‖g‖ + 1e-6)), as `clip_grad_norm_`). Where the norm is not finite and a loss scale is in use, the step
 //! changes nothing. After it: the moving average of the weights, e = d e + (1 - d) w.
 
+#[cfg(test)]
+pub(crate) mod golden;
 mod graph;
 mod group;
 mod spec;
 
-pub(crate) use graph::precise;
+pub(crate) use graph::{Update, emit, precise};
 pub use group::ParameterGroup;
 pub(crate) use group::{Rates, rates};
 pub use spec::{Optimizer, OptimizerKind};

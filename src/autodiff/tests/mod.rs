@@ -3,7 +3,7 @@
 //! `interpreter` evaluates graphs by definition; `golden` checks it against ONNX Runtime and the reference
 //! implementation. `difference` compares the gradients that rules emit with central differences of the interpreter.
 //! `generators` makes random cases for every operator with a rule, away from where it has no derivative; `kinks` pins
-//! what rules give there, `edges` goes through the forms that a rule chooses between.
+//! what rules give there, `edges` goes through the forms that a rule chooses between. `optimizers` evaluates updates.
 
 mod array;
 mod case;
@@ -17,4 +17,5 @@ mod generators;
 mod golden;
 mod interpreter;
 mod kinks;
+mod optimizers;
 mod pointwise;

@@ -166,6 +166,19 @@ impl Graph {
         }
     }
 
+    /// Takes an input away that nothing uses.
+    pub fn remove_input(&mut self, id: ValueId) {
+        self.inputs.retain(|input| *input != id);
+    }
+
+    /// Takes inputs away that no output needs.
+    pub fn drop_unused_inputs(&mut self) {
+        let needed = self.needed_for(&self.outputs);
+        let mut used: HashSet<ValueId> = self.outputs.iter().copied().collect();
+        used.extend(needed.into_iter().flat_map(|index| self.nodes[index].inputs.iter().flatten()));
+        self.inputs.retain(|id| used.contains(id));
+    }
+
     /// Makes exactly these the outputs.
     pub fn set_outputs(&mut self, outputs: Vec<ValueId>) {
         self.outputs = outputs;

@@ -42,7 +42,7 @@ impl Graph {
         let mut used = vec![false; self.len()];
         let mut domains: Vec<&str> = Vec::new();
         let mut nodes = Vec::new();
-        for index in self.needed_for(self.outputs()) {
+        for index in self.written_order(self.outputs()) {
             let node = &self.nodes()[index];
             for id in node.inputs.iter().flatten() {
                 used[id.index()] = true;
@@ -84,6 +84,32 @@ impl Graph {
         }
     }
 
+    /// Indices of the nodes that `outputs` need, in the order in which a file has them: output after output what it needs
+    /// beside the outputs before it.
+    ///
+    /// The order decides how much memory a run takes. ONNX Runtime orders nodes anew: from the last node that nothing
+    /// uses, depth first, with all that it needs; then from the one before. Were the gradients of weights written as
+    /// they are emitted, those of the first layers last, it would compute all gradients of activations for them before
+    /// any other gradient of a weight, and keep all of them until then.
+    pub(crate) fn written_order(&self, outputs: &[ValueId]) -> Vec<usize> {
+        let mut written = vec![false; self.nodes().len()];
+        let mut order = Vec::new();
+        for &output in outputs {
+            let mut stack = vec![output];
+            let start = order.len();
+            while let Some(id) = stack.pop() {
+                if let Some((index, node)) = self.producer(id)
+                    && !std::mem::replace(&mut written[index], true)
+                {
+                    order.push(index);
+                    stack.extend(node.inputs.iter().flatten());
+                }
+            }
+            order[start..].sort_unstable();
+        }
+        order
+    }
+
     fn node_proto(&self, node: &Node, index: usize) -> NodeProto {
         let name = |id: &Option<ValueId>| id.map(|id| self.name(id).to_owned()).unwrap_or_default();
         NodeProto {
@@ -113,5 +139,33 @@ impl Graph {
             r#type: Some(TypeProto { value: Some(TypeValue::Tensor(tensor)), denotation: String::new() }),
             ..ValueInfoProto::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::ElementType;
+    use crate::onnx::graph::ValueType;
+
+    /// x -> a -> b -> c as activations, and da, db, dc made of them in the other order, as gradients of weights are.
+    #[test]
+    fn nodes_are_written_output_after_output() {
+        let mut graph = Graph::default();
+        let x = graph.add_input("x", ValueType::new(ElementType::Float32, [4]));
+        let a = graph.op("Exp", &[x], &[]).unwrap();
+        let b = graph.op("Relu", &[a], &[]).unwrap();
+        let c = graph.op("Tanh", &[b], &[]).unwrap();
+        let dc = graph.op("Neg", &[c], &[]).unwrap();
+        let unused = graph.op("Sin", &[c], &[]).unwrap();
+        let db = graph.op("Add", &[c, b], &[]).unwrap();
+        let da = graph.op("Mul", &[db, a], &[]).unwrap();
+        graph.set_outputs(vec![c, da, db, dc]);
+        let index = |id| graph.producer(id).unwrap().0;
+        assert_eq!(graph.written_order(graph.outputs()), [a, b, c, db, da, dc].map(index));
+        let written: Vec<String> =
+            graph.to_proto("order").graph.unwrap().node.iter().map(|node| node.op_type.clone()).collect();
+        assert_eq!(written, ["Exp", "Relu", "Tanh", "Add", "Mul", "Neg"]);
+        assert!(!graph.written_order(graph.outputs()).contains(&index(unused)));
     }
 }

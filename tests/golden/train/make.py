@@ -7,14 +7,16 @@
   NETWORK.FORM.onnx        the networks of minis.py; forms and their names as in tests/parity/networks.py: exporter
                            and opset (what the exporters note about source lines is removed). Further forms:
                            tied      ts of a network whose norms are equal, as before any training: TorchScript then keeps
-                                     one initializer and gives the others by Identity; PyTorch trained them as one too
+                                     one initializer and gives the others by Identity. PyTorch trains each by itself;
+                                     gradients have the names of those Identities' outputs
                            function  ts, with each BatchNormalization and Relu as a call of one local function
                            external  ts, with its weights in NETWORK.FORM.data
                            ort       tsfold, optimised by ONNX Runtime (extended): fused operators of com.microsoft
   NETWORK.FORM.safetensors what PyTorch makes of it:
     losses [5] f64                   loss of every step of AdamW (lr in the metadata, weight decay 0.01), norms with frozen statistics
     gradient.INITIALIZER             gradient of the first step, in the layout of the file's initializer
-    train.losses, train.gradient.*   the same with BatchNorm in training; train.running.* the statistics after 5 steps
+    train.losses, train.gradient.*   the same with BatchNorm in training; train.running.* the statistics after 5 steps,
+                                     train.first_running.* after the first
                                      (where BatchNorm is in the file, in one form of every network)
     its metadata                     network, form, loss (ce: cross-entropy, ignore index 255; mse), lr, weight_decay,
                                      opset, torch: the version; params: what is trained, as `--params` takes it;
@@ -29,7 +31,7 @@ the difference by that of the gradient, or by a thousandth of the whole gradient
 that are zero but for rounding (below 1e-6 of the whole, as of a bias before BatchNorm in training) by a hundredth.
 
 needs: numpy, onnx, onnxruntime, onnxscript, safetensors, torch
-usage: make.py [NETWORK ...]    and losses.py, optimizers.py for the other files
+usage: make.py [NETWORK ...]    and losses.py, lora.py, optimizers.py for the other files
 """
 import copy
 import json
@@ -87,7 +89,7 @@ def build(make, tied=False):
 
 
 def train(model, trained, data, loss, lr, norm_in_training=False):
-    """(losses, first gradients, running statistics) of the model's own precision."""
+    """(losses, first gradients, running statistics after the first and the last step) of the model's own precision."""
     model = copy.deepcopy(model)
     precision = next(model.parameters()).dtype
     model.eval()
@@ -106,23 +108,19 @@ def train(model, trained, data, loss, lr, norm_in_training=False):
         value.backward()
         if not losses:
             gradients = {n: p.grad.double().numpy().copy() for n, p in model.named_parameters() if p.grad is not None}
+        if not losses:
+            first = statistics(model)
         optimiser.step()
         losses.append(value.item())
-    running = {n: b.float().numpy().copy() for n, b in model.named_buffers() if n.endswith(("running_mean", "running_var"))}
-    return np.array(losses), gradients, running
+    return np.array(losses), gradients, (first, statistics(model))
+
+
+def statistics(model):
+    return {n: b.float().numpy().copy() for n, b in model.named_buffers() if n.endswith(("running_mean", "running_var"))}
 
 
 def largest(found, wanted):
     return max(parameters.gradient_errors(found, wanted).values())
-
-
-def tie(model):
-    """Makes parameters that are equal one and the same, as the exporter does."""
-    first = {}
-    for module in model.modules():
-        for leaf, parameter in list(module.named_parameters(recurse=False)):
-            key = (tuple(parameter.shape), parameter.detach().numpy().tobytes())
-            setattr(module, leaf, first.setdefault(key, parameter))
 
 
 def lighten(path, raw):
@@ -193,8 +191,6 @@ def make_one(name, exporter, opset, data, with_training):
     write(model, path, exporter, opset, free)
     model = build(make, tied)
     parameters.fold(model, smooth_image(SIZE), path)
-    if tied:
-        tie(model)
     image = data[0][0]
     with torch.no_grad():
         wanted = model(image).numpy()
@@ -217,7 +213,8 @@ def make_one(name, exporter, opset, data, with_training):
         in_training = dict(float32_train_losses=f"{np.max(np.abs(near_losses_t / t_losses - 1)):.1e}",
                            float32_train_gradient=f"{largest(near_t, t_gradients):.1e}")
         golden |= {f"train.gradient.{k}": v.astype(np.float32) for k, v in matched.in_file_layout(t_gradients).items()}
-        golden |= {f"train.running.{k}": v for k, v in t_running.items()}
+        for when, found in zip(("first_running", "running"), t_running):
+            golden |= {f"train.{when}.{k}": v for k, v in found.items()}
     else:
         in_training = {}
     patterns = "all" if not frozen else "all," + ",".join(f"!{n}" for n in frozen)
@@ -240,4 +237,5 @@ def main():
             make_one(name, exporter, opset, data, index == 0 or exporter == "tied")
 
 
-main()
+if __name__ == "__main__":
+    main()

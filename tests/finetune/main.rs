@@ -1,0 +1,9 @@
+//! The training step through its public interface, on networks that the tests make themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+
+mod adapters;
+mod cache;
+mod fixtures;
+mod state;
+mod steps;
+mod updates;
