@@ -2,6 +2,8 @@
 # make test    set up, build, run every test
 # make parity  training by glebe against PyTorch, network by network (PEERS_PYTHON=python with tests/parity/networks.py's
 #              needs; NETWORKS='unet_r18 …' for some, FORMS=all for every export); writes docs/training-parity.md
+# make bench-finetune  training steps by glebe and by PyTorch in turn, as a table of ratios (PEERS_PYTHON=python with
+#              torch, PEER_SCRIPT=its program, PEER_MODELS=folder; see benches/finetune/main.rs)
 # make build   target/release/glebe, libglebe.so and ONNX Runtime beside them
 # make install PREFIX=/usr/local [DESTDIR=]
 # make lint    fmt, clippy, docs
@@ -13,7 +15,7 @@ TARGET  := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 ABI     := $(shell sed -n 's/^const ABI_VERSION: u32 = \([0-9]*\);/\1/p' build.rs)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: all setup build demo test parity lint header install uninstall clean
+.PHONY: all setup build demo test parity bench-finetune lint header install uninstall clean
 
 all: build
 
@@ -52,6 +54,10 @@ parity:
 	@"$(PEERS_PYTHON)" -c "import torch, timm, segmentation_models_pytorch, onnx, onnxscript, safetensors" || { echo "make parity: $(PEERS_PYTHON) lacks a package that tests/parity needs" >&2; exit 1; }
 	@$(MAKE) --no-print-directory build
 	"$(PEERS_PYTHON)" tests/parity/run.py "$(TARGET)/release/glebe" $(NETWORKS) --forms "$(FORMS)" --out "$(PARITY)" --add --page docs/training-parity.md
+
+# The bench profile's program looks for ONNX Runtime beside itself, where the release build has it.
+bench-finetune: build
+	PEERS_PYTHON="$(PEERS_PYTHON)" PEER_SCRIPT="$(PEER_SCRIPT)" PEER_MODELS="$(PEER_MODELS)" $(CARGO) bench --locked --bench finetune
 
 lint:
 	$(CARGO) fmt --check

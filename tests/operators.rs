@@ -406,3 +406,65 @@ fn pixels_that_do_not_count_may_hold_anything() {
     let [loss, _, gradient] = case.run(1, &logits, &[0, 1, 255], &[1.0, 2.0], &[1.0, 1.0, 1.0]);
     assert!(loss[0].is_nan() && gradient[0].is_nan() && gradient[3].is_nan());
 }
+
+#[test]
+fn gates_and_the_sums_of_what_passes() {
+    let random = &mut Random(11);
+    for (shape, bounds) in [
+        (vec![2, 3, 5, 7], [Some(0.0), None]),
+        (vec![3, 17, 40, 41], [Some(-0.5), Some(0.25)]),
+        (vec![2, 64, 33, 64], [Some(0.0), Some(6.0)]),
+        (vec![4, 9], [None, Some(0.5)]),
+    ] {
+        let mut graph = GraphBuilder::new("gate");
+        let dy = graph.input("dy", ElementType::Float32, &dims(&shape));
+        let y = graph.input("y", ElementType::Float32, &dims(&shape));
+        let mut node = graph.node("GateGrad", &[&dy, &y]).domain(DOMAIN, VERSION);
+        for (name, bound) in [("low", bounds[0]), ("high", bounds[1])] {
+            if let Some(bound) = bound {
+                node = node.float(name, bound);
+            }
+        }
+        let [dx, sums] = node.outputs(["dx", "sums"]);
+        graph.output(&dx, ElementType::Float32, &dims(&shape));
+        graph.output(&sums, ElementType::Float32, &dims(&shape[1..2])).opset(17);
+        let bytes = graph.finish().unwrap();
+        let count = shape.iter().product();
+        let (dy, mut y) = (random.values(count), random.values(count));
+        // Neither bound is included.
+        y[0] = bounds[0].or(bounds[1]).unwrap();
+        let mut first: Option<[Vec<f32>; 2]> = None;
+        for threads in [1, 2, 3] {
+            let runtime = Runtime::load(&RuntimeOptions::default()).unwrap();
+            let mut options = SessionOptions::default();
+            options.threads = threads;
+            options.operators = true;
+            let mut session = BoundSession::new(&runtime, &bytes, &options).unwrap();
+            let mut binding = session.binding().unwrap();
+            binding.bind_input("dy", &session.tensor(&shape, &dy).unwrap()).unwrap();
+            binding.bind_input("y", &session.tensor(&shape, &y).unwrap()).unwrap();
+            binding.fetch_output("dx", Place::Host).unwrap();
+            binding.fetch_output("sums", Place::Host).unwrap();
+            let mut outputs = session.run(&mut binding).unwrap();
+            let made = ["dx", "sums"].map(|name| outputs.take(name).unwrap().to_vec::<f32>().unwrap());
+            if let Some(first) = &first {
+                assert!(*first == made, "{shape:?}: other bits with {threads} threads");
+                continue;
+            }
+            let size: usize = shape[2..].iter().product();
+            let mut want = vec![0f64; shape[1]];
+            for (at, (dy, y)) in dy.iter().zip(&y).enumerate() {
+                let open = bounds[0].is_none_or(|low| *y > low) && bounds[1].is_none_or(|high| *y < high);
+                assert_eq!(made[0][at], if open { *dy } else { 0.0 }, "{shape:?} {at}");
+                want[at / size % shape[1]] += f64::from(made[0][at]);
+            }
+            for (have, want) in made[1].iter().zip(want) {
+                assert!(
+                    (f64::from(*have) - want).abs() <= 1e-6 * count as f64 / shape[1] as f64,
+                    "{have} {want}"
+                );
+            }
+            first = Some(made);
+        }
+    }
+}

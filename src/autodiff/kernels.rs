@@ -12,14 +12,18 @@ pub struct Kernels {
     pub convolution: bool,
     /// `ConvWeightGrad`: the gradient of a convolution's weight.
     pub conv_weight_grad: bool,
+    /// `GateGrad`: the gradient of Relu and Clip, and of a bias before them.
+    pub gate: bool,
     /// `SoftmaxCrossEntropy`: loss and gradient of logits.
     pub cross_entropy: bool,
 }
 
 impl Kernels {
     /// Standard operators only.
-    pub const NONE: Kernels = Kernels { convolution: false, conv_weight_grad: false, cross_entropy: false };
+    pub const NONE: Kernels =
+        Kernels { convolution: false, conv_weight_grad: false, gate: false, cross_entropy: false };
 
     /// All that there are.
-    pub const ALL: Kernels = Kernels { convolution: true, conv_weight_grad: true, cross_entropy: true };
+    pub const ALL: Kernels =
+        Kernels { convolution: true, conv_weight_grad: true, gate: true, cross_entropy: true };
 }

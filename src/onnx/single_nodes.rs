@@ -303,6 +303,15 @@ fn own_operators_have_types() {
     node.set(AttributeProto::ints("input_shape", &[10, 9]));
     assert!(graph.add_one(node).is_err());
 
+    let mut node = Node::new("GateGrad");
+    node.domain = "glebe".to_owned();
+    node.inputs = vec![Some(g), Some(g)];
+    let made = graph.add(node.clone(), &[Some("dx"), Some("sums")]).unwrap();
+    let kinds: Vec<&ValueType> = made.into_iter().map(|id| graph.kind(id.unwrap())).collect();
+    assert_eq!(kinds, [&float(&[2, 4, 7, 7]), &float(&[4])]);
+    node.inputs[1] = Some(x);
+    assert!(graph.add_one(node).is_err());
+
     let labels = graph.add_input("labels", ValueType::new(ElementType::Int64, [2, 7, 7]));
     let mut node = Node::new("SoftmaxCrossEntropy");
     node.domain = "glebe".to_owned();

@@ -6,7 +6,9 @@
 use crate::autodiff::emit::Emit;
 use crate::autodiff::rules::{Gradients, Rule, Vjp};
 use crate::error::Result;
-use crate::onnx::graph::ValueId;
+use crate::onnx::ElementType;
+use crate::onnx::graph::{Node, ValueId};
+use crate::onnx::proto::AttributeProto;
 
 pub(super) fn rule(op_type: &str) -> Option<Rule> {
     Some(match op_type {
@@ -36,8 +38,25 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
 /// g where y > 0; at 0 the derivative is taken as 0, as PyTorch does.
 fn relu(vjp: &mut Vjp<'_>) -> Gradients {
     let (g, y) = (vjp.g(0)?, vjp.y(0)?);
+    if let Some(dx) = gate(vjp, g, y, [Some(0.0), None])? {
+        return vjp.only(0, dx);
+    }
     let dx = above(vjp, y, 0.0).and_then(|positive| vjp.gated(positive, g))?;
     vjp.only(0, dx)
+}
+
+/// g where y lies between the bounds, by an operator of our own where there is one for this shape.
+fn gate(vjp: &mut Vjp<'_>, g: ValueId, y: ValueId, [low, high]: [Option<f32>; 2]) -> Result<Option<ValueId>> {
+    if !vjp.kernels.gate || vjp.shape(g).len() < 2 || vjp.graph.kind(g).element != ElementType::Float32 {
+        return Ok(None);
+    }
+    let mut node = Node::new("GateGrad");
+    node.domain = "glebe".to_owned();
+    node.inputs = vec![Some(g), Some(y)];
+    for (name, bound) in [("low", low), ("high", high)] {
+        node.attributes.extend(bound.map(|bound| AttributeProto::float(name, bound)));
+    }
+    vjp.graph.add_one(node).map(Some)
 }
 
 /// g where x > 0, else α g (at 0 too, as PyTorch does).
@@ -107,11 +126,11 @@ fn shrink(vjp: &mut Vjp<'_>) -> Gradients {
 fn clip(vjp: &mut Vjp<'_>) -> Gradients {
     let (g, x, y) = (vjp.g(0)?, vjp.x(0)?, vjp.y(0)?);
     let bound = |index| vjp.numbers(index).ok().flatten().and_then(|numbers| numbers.first().copied());
-    let passed = if (bound(1), bound(2)) == (Some(0.0), Some(6.0)) {
-        between(vjp, y, 0.0, 6.0)?
-    } else {
-        vjp.binary("Equal", x, y)?
-    };
+    let six = (bound(1), bound(2)) == (Some(0.0), Some(6.0));
+    if six && let Some(dx) = gate(vjp, g, y, [Some(0.0), Some(6.0)])? {
+        return vjp.only(0, dx);
+    }
+    let passed = if six { between(vjp, y, 0.0, 6.0)? } else { vjp.binary("Equal", x, y)? };
     let dx = vjp.gated(passed, g)?;
     vjp.only(0, dx)
 }

@@ -84,14 +84,19 @@ fn conv_transpose(vjp: &mut Vjp<'_>) -> Gradients {
 fn with_bias(vjp: &mut Vjp<'_>, g: ValueId, dx: Option<ValueId>, dw: Option<ValueId>) -> Gradients {
     let mut all = vec![dx, dw];
     if vjp.node.inputs.len() > 2 {
-        all.push(if vjp.wants(2) {
-            let axes: Vec<usize> = (0..vjp.shape(g).len()).filter(|&axis| axis != 1).collect();
-            Some(vjp.reduce("ReduceSum", g, &axes, false)?)
-        } else {
-            None
-        });
+        all.push(if vjp.wants(2) { Some(bias_gradient(vjp, g)?) } else { None });
     }
     Ok(all)
+}
+
+/// Σ g over all axes but the second; where the operator that makes g gives the sums too, those.
+fn bias_gradient(vjp: &mut Vjp<'_>, g: ValueId) -> Result<ValueId> {
+    let gate = vjp.graph.producer(g).filter(|(_, node)| node.domain == "glebe" && node.op_type == "GateGrad");
+    if let Some((index, _)) = gate {
+        return vjp.graph.require_output(index, 1);
+    }
+    let axes: Vec<usize> = (0..vjp.shape(g).len()).filter(|&axis| axis != 1).collect();
+    vjp.reduce("ReduceSum", g, &axes, false)
 }
 
 fn attributes(windows: &Windows, group: usize) -> Vec<AttributeProto> {

@@ -12,6 +12,7 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
         "ConvForward" => conv_forward,
         "ConvInputGrad" => conv_input_grad,
         "ConvWeightGrad" => conv_weight_grad,
+        "GateGrad" => gate_grad,
         "SoftmaxCrossEntropy" => softmax_cross_entropy,
         _ => return None,
     })
@@ -59,6 +60,15 @@ fn conv_weight_grad(call: &Call<'_>) -> Result<Vec<ValueType>> {
         shape.push(resolved::size(call.node, dim)?);
     }
     one(call.element(0)?, shape)
+}
+
+/// dY and Y `[N, C, D...]` to dX of the same shape, and sums `[C]`.
+fn gate_grad(call: &Call<'_>) -> Result<Vec<ValueType>> {
+    let dy = call.kind(0)?;
+    if dy.shape != call.shape(1)? || dy.shape.len() < 2 {
+        return Err(call.node.invalid(format!("gradient {:?} for {:?}", dy.shape, call.shape(1)?)));
+    }
+    Ok(vec![dy.clone(), ValueType::new(dy.element, [dy.shape[1]])])
 }
 
 /// Logits `[N, C, D...]`, labels, weights and mask to the sum of the losses, the sum of the weights, and the gradient

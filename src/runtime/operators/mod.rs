@@ -7,6 +7,7 @@
 //! * `ConvForward(X, W, B) -> Y`: Conv, with an activation that cuts the result to an interval.
 //! * `ConvInputGrad(dY, W) -> dX`: the gradient of Conv by its input.
 //! * `ConvWeightGrad(X, dY) -> dW`: the gradient of Conv by its weights.
+//! * `GateGrad(dY, Y) -> dX, sums`: the gradient of Relu and Clip, and of a bias before them.
 //! * `SoftmaxCrossEntropy(logits, labels, weights, mask) -> loss_sum, weight_sum, dlogits`.
 //!
 //! All work is divided for the session's own thread pool in such a way that each result is computed by one thread in
@@ -18,6 +19,7 @@ mod conv_weight_grad;
 mod convolution;
 mod cross_entropy;
 mod dot;
+mod gate_grad;
 mod gather;
 mod lanes;
 mod outer;
@@ -42,5 +44,6 @@ pub(super) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
         .add(convolution::ConvForward::new(threads))?
         .add(convolution::ConvInputGrad::new(threads))?
         .add(conv_weight_grad::ConvWeightGrad::new(threads))?
+        .add(gate_grad::GateGrad::new(threads))?
         .add(softmax_cross_entropy::SoftmaxCrossEntropy::new(threads))
 }

@@ -91,6 +91,67 @@ impl Instructions {
     }
 }
 
+impl Instructions {
+    /// Computes a row of tiles for one filter: any number of runs.
+    ///
+    /// # Safety
+    /// As [`Instructions::outer`].
+    pub(super) unsafe fn single(self, tile: &Tile<'_>) {
+        // SAFETY: the caller's promises.
+        unsafe {
+            match self {
+                #[cfg(target_arch = "x86_64")]
+                Instructions::Avx512 => single_avx512(tile),
+                #[cfg(target_arch = "x86_64")]
+                Instructions::Avx2 => single_avx2(tile),
+                Instructions::Portable => single::<[f32; 8]>(tile),
+            }
+        }
+    }
+}
+
+/// Four vectors at a time, where so many are left: enough to hide the time of a product.
+///
+/// # Safety
+/// As [`Instructions::outer`]; inlined into a function that has the instructions of `L`.
+#[inline(always)]
+unsafe fn single<L: Lanes>(tile: &Tile<'_>) {
+    let (fours, rest) = tile.runs.as_chunks::<4>();
+    // SAFETY: the caller's promises.
+    unsafe {
+        for runs in fours {
+            few::<L, 4>(tile, runs);
+        }
+        for run in rest {
+            few::<L, 1>(tile, std::array::from_ref(run));
+        }
+    }
+}
+
+/// # Safety
+/// As [`Instructions::outer`]; inlined into a function that has the instructions of `L`.
+#[inline(always)]
+unsafe fn few<L: Lanes, const B: usize>(tile: &Tile<'_>, runs: &[Run; B]) {
+    // SAFETY: the caller's promises.
+    unsafe {
+        let mut sums = [L::zero(); B];
+        let mut weights = tile.weights;
+        for c in 0..tile.channels {
+            let channel = tile.source.add(c * tile.channel_pitch);
+            for &tap in tile.taps {
+                let weight = L::splat(*weights);
+                for j in 0..B {
+                    sums[j] = sums[j].add_product(weight, L::load(channel.add(runs[j].from + tap)));
+                }
+                weights = weights.add(tile.weight_pitch);
+            }
+        }
+        for j in 0..B {
+            finish_one(tile, sums[j], 0, &runs[j]);
+        }
+    }
+}
+
 /// The body of all kernels.
 ///
 /// # Safety
@@ -122,13 +183,13 @@ unsafe fn outer<L: Lanes, const A: usize, const B: usize>(tile: &Tile<'_>) {
             }
         }
         // One by one, into memory of its own: the sums themselves must not have an address.
-        let mut made = [[0f32; 16 * VECTORS]; FILTERS];
+        let mut made = [[0f32; 16 * VECTORS]; A];
         for i in 0..A {
             for j in 0..B {
                 sums[i][j].store(made[i].as_mut_ptr().add(j * L::N));
             }
         }
-        finish::<L>(tile, &made[..A]);
+        finish::<L>(tile, &made);
     }
 }
 
@@ -141,26 +202,32 @@ unsafe fn finish<L: Lanes>(tile: &Tile<'_>, sums: &[[f32; 16 * VECTORS]]) {
     // SAFETY: the caller's promises.
     unsafe {
         for (i, sums) in sums.iter().enumerate() {
-            let bias = match tile.bias {
-                Some(bias) if !tile.add => *bias.add(i),
-                _ => 0.0,
-            };
             for (j, run) in tile.runs.iter().enumerate() {
-                let to = tile.out.add(i * tile.out_pitch + run.to);
-                let whole = run.count >= L::N;
-                let mut sum = L::load(sums.as_ptr().add(j * L::N));
-                let before = match tile.add {
-                    true if whole => L::load(to),
-                    true => L::load_first(to, run.count),
-                    false => L::splat(bias),
-                };
-                sum = sum.plus(before);
-                if let Some([low, high]) = tile.limits {
-                    sum = sum.clamp(L::splat(low), L::splat(high));
-                }
-                if whole { sum.store(to) } else { sum.store_first(to, run.count) }
+                finish_one(tile, L::load(sums.as_ptr().add(j * L::N)), i, run);
             }
         }
+    }
+}
+
+/// # Safety
+/// As [`Instructions::outer`].
+#[inline(always)]
+unsafe fn finish_one<L: Lanes>(tile: &Tile<'_>, sum: L, filter: usize, run: &Run) {
+    // SAFETY: the caller's promises.
+    unsafe {
+        let to = tile.out.add(filter * tile.out_pitch + run.to);
+        let whole = run.count >= L::N;
+        let before = match (tile.add, tile.bias) {
+            (true, _) if whole => L::load(to),
+            (true, _) => L::load_first(to, run.count),
+            (false, Some(bias)) => L::splat(*bias.add(filter)),
+            (false, None) => L::zero(),
+        };
+        let mut sum = sum.plus(before);
+        if let Some([low, high]) = tile.limits {
+            sum = sum.clamp(L::splat(low), L::splat(high));
+        }
+        if whole { sum.store(to) } else { sum.store_first(to, run.count) }
     }
 }
 
@@ -187,4 +254,22 @@ unsafe fn avx2<const A: usize, const B: usize>(tile: &Tile<'_>) {
 unsafe fn portable<const A: usize, const B: usize>(tile: &Tile<'_>) {
     // SAFETY: the caller's promises.
     unsafe { outer::<[f32; 8], A, B>(tile) }
+}
+
+/// # Safety
+/// As [`Instructions::outer`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn single_avx512(tile: &Tile<'_>) {
+    // SAFETY: the caller's promises.
+    unsafe { single::<x86::Avx512>(tile) }
+}
+
+/// # Safety
+/// As [`Instructions::outer`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn single_avx2(tile: &Tile<'_>) {
+    // SAFETY: the caller's promises.
+    unsafe { single::<x86::Avx2>(tile) }
 }

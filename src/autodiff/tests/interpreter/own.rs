@@ -8,6 +8,7 @@ use crate::autodiff::tests::array::Array;
 pub(super) fn operator(domain: &str, op_type: &str) -> Option<Operator> {
     Some(match (domain, op_type) {
         ("glebe", "SoftmaxCrossEntropy") => cross_entropy,
+        ("glebe", "GateGrad") => gate_grad,
         ("glebe", "ConvForward") => conv_forward,
         ("glebe", "ConvInputGrad") => conv_input_grad,
         ("glebe", "ConvWeightGrad") => conv_weight_grad,
@@ -53,6 +54,23 @@ fn cross_entropy(call: &Call<'_>) -> Vec<Array> {
         Array::floats(&[], vec![weight]),
         Array::floats(&logits.shape, gradient),
     ]
+}
+
+/// dY where Y lies between the attributes `low` and `high`, else 0; and its sums over all axes but the second.
+fn gate_grad(call: &Call<'_>) -> Vec<Array> {
+    let (dy, y) = (call.x(0), call.x(1));
+    let (low, high) = (call.number("low", f32::NEG_INFINITY), call.number("high", f32::INFINITY));
+    let channels = dy.shape[1];
+    let size: usize = dy.shape[2..].iter().product();
+    let mut sums = vec![0.0; channels];
+    let mut dx = vec![0.0; dy.len()];
+    for (at, (g, y)) in dy.f().iter().zip(y.f()).enumerate() {
+        if low < *y && *y < high {
+            dx[at] = *g;
+            sums[at / size % channels] += g;
+        }
+    }
+    vec![Array::floats(&dy.shape, dx), Array::floats(&[channels], sums)]
 }
 
 /// Conv, cut to the attributes `low` and `high`.

@@ -21,60 +21,98 @@ impl Gather {
         buffers: &Buffers,
     ) {
         let part = &self.parts[part];
-        let grid = &self.grids[part.grid];
+        let grids = &self.grids[part.grids.clone()];
         let lanes = self.instructions.lanes();
-        let (rows, width) = (part.rows.len(), grid.size[1]);
-        if rows == 0 || width == 0 || part.filters.is_empty() {
+        if part.rows.is_empty() || part.filters.is_empty() {
             return;
         }
-        let pixels = rows * width;
-        let phases = grid.residues[0].len() * grid.residues[1].len();
-        let (plane, pitch) = (self.source[0] * self.source[1], grid.pitch);
-        let channel = match grid.layout {
-            Layout::Direct => plane,
-            Layout::Rows => phases * (rows + grid.reach[0]) * pitch,
-            Layout::Taps => grid.taps.len() * pixels.next_multiple_of(lanes),
-        };
-        // A result by steps is collected first, and taken apart at the end.
+        // A result by steps is collected first, and put together at the end.
         let apart = self.stride != [1, 1];
-        let collected = if apart { part.filters.len() * pixels } else { 0 };
-        let copied = if grid.layout == Layout::Direct { 0 } else { grid.channels * channel + lanes };
-        let taps = self.tap_offsets(grid, rows, lanes);
-        let runs = self.runs(grid, part, lanes, apart);
+        let pixels = |grid: &Grid| part.rows.len() * grid.size[1];
+        let copied = grids.iter().map(|grid| self.copied(grid, part, lanes)).max().unwrap_or(0);
+        let collected = if apart { part.filters.len() * grids.iter().map(pixels).sum::<usize>() } else { 0 };
+        let plans: Vec<(Vec<usize>, Vec<Run>)> = grids
+            .iter()
+            .map(|grid| {
+                let runs = self.runs(grid, part, lanes, apart);
+                (self.tap_offsets(grid, part.rows.len(), lanes), runs)
+            })
+            .collect();
         buffers.with(copied + collected, |buffer| {
             let (buffer, collected) = buffer.split_at_mut(copied);
             for group in part.groups.clone() {
-                for start in (0..self.channels.max(1)).step_by(grid.channels) {
-                    let count = grid.channels.min(self.channels - start.min(self.channels));
-                    let first = (part.image * self.groups + group) * self.channels + start;
-                    let base = match grid.layout {
-                        Layout::Direct => &source[first * plane + part.rows.start * width..],
-                        Layout::Rows => {
-                            self.lay_rows(grid, part, source, first, count, buffer);
-                            &*buffer
-                        }
-                        Layout::Taps => {
-                            self.lay_taps(grid, part, source, first, count, buffer, lanes);
-                            &*buffer
-                        }
-                    };
-                    let block = Block {
-                        group,
-                        start,
-                        count,
-                        channel,
-                        last: start + count >= self.channels,
-                        taps: &taps,
-                        runs: &runs,
-                    };
-                    let out = if apart { Some(Shared::new(&mut *collected)) } else { None };
-                    self.products(grid, part, &block, base, packed, finish, out.as_ref(), result);
+                let mut rest = &mut *collected;
+                for (grid, (taps, runs)) in grids.iter().zip(&plans) {
+                    let own = if apart { part.filters.len() * pixels(grid) } else { 0 };
+                    let (own, others) = std::mem::take(&mut rest).split_at_mut(own);
+                    rest = others;
+                    if runs.is_empty() {
+                        continue;
+                    }
+                    let out = apart.then(|| Shared::new(own));
+                    let work = GridWork { grid, part, group, taps, runs, lanes };
+                    self.fill(&work, source, packed, finish, buffer, out.as_ref(), result);
                 }
                 if apart {
-                    self.scatter(grid, part, group, collected, result);
+                    self.put_together(part, group, collected, result);
                 }
             }
         });
+    }
+
+    /// Distance of the channels in a block's source.
+    fn channel_pitch(&self, grid: &Grid, part: &Part, lanes: usize) -> usize {
+        let rows = part.rows.len();
+        match grid.layout {
+            Layout::Direct => self.source[0] * self.source[1],
+            Layout::Rows => {
+                grid.residues[0].len() * grid.residues[1].len() * (rows + grid.reach[0]) * grid.pitch
+            }
+            Layout::Taps => grid.taps.len() * (rows * grid.size[1]).next_multiple_of(lanes),
+        }
+    }
+
+    /// Elements of the buffer for a block.
+    fn copied(&self, grid: &Grid, part: &Part, lanes: usize) -> usize {
+        match grid.layout {
+            Layout::Direct => 0,
+            _ => grid.channels * self.channel_pitch(grid, part, lanes) + lanes,
+        }
+    }
+
+    /// Computes a grid's rows of one group.
+    #[expect(clippy::too_many_arguments, reason = "the operands of a product, and where they lie")]
+    fn fill(
+        &self,
+        work: &GridWork<'_>,
+        source: &[f32],
+        packed: &[f32],
+        finish: Finish<'_>,
+        buffer: &mut [f32],
+        collected: Option<&Shared<'_, f32>>,
+        result: &Shared<'_, f32>,
+    ) {
+        let GridWork { grid, part, group, taps, runs, lanes } = *work;
+        let plane = self.source[0] * self.source[1];
+        for start in (0..self.channels.max(1)).step_by(grid.channels) {
+            let count = grid.channels.min(self.channels - start.min(self.channels));
+            let first = (part.image * self.groups + group) * self.channels + start;
+            let base = match grid.layout {
+                Layout::Direct => &source[first * plane + part.rows.start * grid.size[1]..],
+                Layout::Rows => {
+                    self.lay_rows(grid, part, source, first, count, buffer);
+                    &*buffer
+                }
+                Layout::Taps => {
+                    self.lay_taps(grid, part, source, first, count, buffer, lanes);
+                    &*buffer
+                }
+            };
+            let channel = self.channel_pitch(grid, part, lanes);
+            let last = start + count >= self.channels;
+            let block = Block { group, start, count, channel, last, taps, runs };
+            self.products(grid, part, &block, base, packed, finish, collected, result);
+        }
     }
 
     /// Where each tap starts in a channel of the buffer.
@@ -204,7 +242,9 @@ impl Gather {
                     (result.pointer(first, first + filters * plane - 1), plane)
                 }
             };
-            for (runs, from) in block.runs.chunks(VECTORS).flat_map(|runs| {
+            // With one filter there is nothing to share between tiles, and all runs go in one call.
+            let most = if self.tile == 1 { block.runs.len().max(1) } else { VECTORS };
+            for (runs, from) in block.runs.chunks(most).flat_map(|runs| {
                 let firsts = (0..block.count.max(1)).step_by(together);
                 firsts.map(move |from| (runs, from))
             }) {
@@ -227,29 +267,72 @@ impl Gather {
                 // SAFETY: the instructions were detected; the last vector that a tap of a channel reads was checked
                 // above; the weights of all channels of the block are in the slice; rows and filters of this part are
                 // no other part's.
-                unsafe { self.instructions.outer(&tile) };
-            }
-        }
-    }
-
-    /// Puts collected rows where they belong.
-    fn scatter(&self, grid: &Grid, part: &Part, group: usize, collected: &[f32], result: &Shared<'_, f32>) {
-        let [height, width] = self.result;
-        let mut rows = collected.chunks_exact(grid.size[1]);
-        for filter in part.filters.clone() {
-            let plane =
-                (part.image * self.groups * self.filters + group * self.filters + filter) * height * width;
-            for row in part.rows.clone() {
-                let Some(from) = rows.next() else { continue };
-                let first = plane + (grid.start[0] + row * self.stride[0]) * width + grid.start[1];
-                let to = result.pointer(first, first + (from.len() - 1) * self.stride[1]);
-                for (at, value) in from.iter().enumerate() {
-                    // SAFETY: up to the last column, which was checked; the elements of a grid are no other's.
-                    unsafe { *to.add(at * self.stride[1]) = *value };
+                unsafe {
+                    if self.tile == 1 {
+                        self.instructions.single(&tile);
+                    } else {
+                        self.instructions.outer(&tile);
+                    }
                 }
             }
         }
     }
+
+    /// Puts the collected rows of grids where they belong: their columns by turns.
+    fn put_together(&self, part: &Part, group: usize, collected: &[f32], result: &Shared<'_, f32>) {
+        let [height, width] = self.result;
+        let grids = &self.grids[part.grids.clone()];
+        let rows = part.rows.len();
+        let mut starts = Vec::with_capacity(grids.len());
+        let mut end = 0;
+        for grid in grids {
+            starts.push(end);
+            end += part.filters.len() * rows * grid.size[1];
+        }
+        for (index, filter) in part.filters.clone().enumerate() {
+            let plane =
+                (part.image * self.groups * self.filters + group * self.filters + filter) * height * width;
+            for (at, row) in part.rows.clone().enumerate() {
+                let first = plane + (grids[0].start[0] + row * self.stride[0]) * width;
+                let to = result.pointer(first, first + width - 1);
+                // SAFETY: a whole row of the result, which is no other part's.
+                let to = unsafe { std::slice::from_raw_parts_mut(to, width) };
+                let from = |grid: usize| {
+                    let columns = grids[grid].size[1];
+                    &collected[starts[grid] + (index * rows + at) * columns..][..columns]
+                };
+                if self.stride[1] == 2 && grids.len() == 2 {
+                    // In a form that becomes vector instructions.
+                    let (even, odd) = (from(0), from(1));
+                    let (pairs, rest) = to.as_chunks_mut::<2>();
+                    for ((to, even), odd) in pairs.iter_mut().zip(even).zip(odd) {
+                        *to = [*even, *odd];
+                    }
+                    if let (Some(to), Some(last)) = (rest.first_mut(), even.last()) {
+                        *to = *last;
+                    }
+                    continue;
+                }
+                for (index, grid) in grids.iter().enumerate() {
+                    for (to, value) in to[grid.start[1]..].iter_mut().step_by(self.stride[1]).zip(from(index))
+                    {
+                        *to = *value;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A grid's rows of one group, and how they are read.
+#[derive(Debug, Clone, Copy)]
+struct GridWork<'a> {
+    grid: &'a Grid,
+    part: &'a Part,
+    group: usize,
+    taps: &'a [usize],
+    runs: &'a [Run],
+    lanes: usize,
 }
 
 /// Channels of a group in a buffer.
@@ -290,6 +373,15 @@ fn copy_row(row: Option<&[f32]>, column: isize, step: usize, to: &mut [f32]) {
     let to = &mut to[from..until];
     if step == 1 {
         to.copy_from_slice(&row[..to.len()]);
+    } else if step == 2 {
+        // In a form that becomes vector instructions; the last may have no neighbour.
+        let (pairs, rest) = row.as_chunks::<2>();
+        for (to, from) in to.iter_mut().zip(pairs) {
+            *to = from[0];
+        }
+        if let (Some(to), Some(from)) = (to.get_mut(pairs.len()), rest.first()) {
+            *to = *from;
+        }
     } else {
         for (to, from) in to.iter_mut().zip(row.iter().step_by(step)) {
             *to = *from;

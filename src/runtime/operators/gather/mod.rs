@@ -67,10 +67,11 @@ struct Grid {
     packed: usize,
 }
 
-/// A piece of work: some rows of a grid of an image, for some groups and some of their filters.
+/// A piece of work: some rows of an image, for some groups and some of their filters. Grids that share rows are done
+/// together, as their columns lie between each other.
 #[derive(Debug)]
 struct Part {
-    grid: usize,
+    grids: Range<usize>,
     image: usize,
     rows: Range<usize>,
     groups: Range<usize>,
@@ -291,9 +292,15 @@ impl Gather {
     /// order of channels and taps.
     fn divided(&self, threads: usize) -> Vec<Part> {
         let mut parts = Vec::new();
-        for (index, grid) in self.grids.iter().enumerate() {
-            let blocks = grid.size[0].div_ceil(grid.rows);
-            let work = grid.rows * grid.size[1] * self.channels * self.filters * grid.taps.len().max(1);
+        let mut end = 0;
+        for together in self.grids.chunk_by(|a, b| a.start[0] == b.start[0]) {
+            let grids = end..end + together.len();
+            end = grids.end;
+            let height = together[0].size[0];
+            let rows = together.iter().map(|grid| grid.rows).min().unwrap_or(1);
+            let blocks = height.div_ceil(rows);
+            let products = together.iter().map(|grid| grid.size[1] * grid.taps.len().max(1)).sum::<usize>();
+            let work = rows * products * self.channels * self.filters;
             // Groups together that are little work by themselves; filters apart where there is little else to divide.
             let together = (WORK / work.max(1)).clamp(1, self.groups.max(1));
             let others = blocks * self.images * self.groups.div_ceil(together);
@@ -302,14 +309,14 @@ impl Gather {
             let apart = wanted.div_ceil(others.max(1)).min((work / WORK).max(1)).clamp(1, tiles.max(1));
             for image in 0..self.images {
                 for group in (0..self.groups).step_by(together) {
-                    for top in (0..grid.size[0]).step_by(grid.rows) {
+                    for top in (0..height).step_by(rows) {
                         for share in 0..apart {
                             let filters = tiles * share / apart * self.tile
                                 ..(tiles * (share + 1) / apart * self.tile).min(self.filters);
                             parts.push(Part {
-                                grid: index,
+                                grids: grids.clone(),
                                 image,
-                                rows: top..(top + grid.rows).min(grid.size[0]),
+                                rows: top..(top + rows).min(height),
                                 groups: group..(group + together).min(self.groups),
                                 filters,
                             });
