@@ -5,6 +5,7 @@
 # make build   target/release/glebe, libglebe.so and ONNX Runtime beside them
 # make install PREFIX=/usr/local [DESTDIR=]
 # make lint    fmt, clippy, docs
+# make bench-finetune MODELS=FOLDER [PEER=COMMAND]  time and memory of a training step
 # make header  write include/glebe.h anew from the code
 
 CARGO   ?= cargo
@@ -13,7 +14,7 @@ TARGET  := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 ABI     := $(shell sed -n 's/^const ABI_VERSION: u32 = \([0-9]*\);/\1/p' build.rs)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: all setup build demo test parity lint header install uninstall clean
+.PHONY: all setup build demo test parity lint bench-finetune header install uninstall clean
 
 all: build
 
@@ -52,6 +53,10 @@ parity:
 	@"$(PEERS_PYTHON)" -c "import torch, timm, segmentation_models_pytorch, onnx, onnxscript, safetensors" || { echo "make parity: $(PEERS_PYTHON) lacks a package that tests/parity needs" >&2; exit 1; }
 	@$(MAKE) --no-print-directory build
 	"$(PEERS_PYTHON)" tests/parity/run.py "$(TARGET)/release/glebe" $(NETWORKS) --forms "$(FORMS)" --out "$(PARITY)" --add --page docs/training-parity.md
+
+# MODELS=FOLDER [PEER='PYTHON torch_train.py']: see benches/finetune.py
+bench-finetune: build
+	python3 benches/finetune.py "$(TARGET)/release/glebe" "$(MODELS)" $(if $(PEER),--peer "$(PEER)") $(BENCH)
 
 lint:
 	$(CARGO) fmt --check
