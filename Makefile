@@ -2,11 +2,10 @@
 # make test    set up, build, run every test
 # make parity  training by glebe against PyTorch, network by network (PEERS_PYTHON=python with tests/parity/networks.py's
 #              needs; NETWORKS='unet_r18 …' for some, FORMS=all for every export); writes docs/training-parity.md
-# make bench-finetune  training steps by glebe and by PyTorch in turn, as a table of ratios (PEERS_PYTHON=python with
-#              torch, PEER_SCRIPT=its program, PEER_MODELS=folder; see benches/finetune/main.rs)
 # make build   target/release/glebe, libglebe.so and ONNX Runtime beside them
 # make install PREFIX=/usr/local [DESTDIR=]
 # make lint    fmt, clippy, docs
+# make bench-finetune MODELS=FOLDER [PEER=COMMAND]  time and memory of a training step
 # make header  write include/glebe.h anew from the code
 
 CARGO   ?= cargo
@@ -15,7 +14,7 @@ TARGET  := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 ABI     := $(shell sed -n 's/^const ABI_VERSION: u32 = \([0-9]*\);/\1/p' build.rs)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: all setup build demo test parity bench-finetune lint header install uninstall clean
+.PHONY: all setup build demo test parity lint bench-finetune header install uninstall clean
 
 all: build
 
@@ -55,9 +54,9 @@ parity:
 	@$(MAKE) --no-print-directory build
 	"$(PEERS_PYTHON)" tests/parity/run.py "$(TARGET)/release/glebe" $(NETWORKS) --forms "$(FORMS)" --out "$(PARITY)" --add --page docs/training-parity.md
 
-# The bench profile's program looks for ONNX Runtime beside itself, where the release build has it.
+# MODELS=FOLDER [PEER='PYTHON torch_train.py']: see benches/finetune.py
 bench-finetune: build
-	PEERS_PYTHON="$(PEERS_PYTHON)" PEER_SCRIPT="$(PEER_SCRIPT)" PEER_MODELS="$(PEER_MODELS)" $(CARGO) bench --locked --bench finetune
+	python3 benches/finetune.py "$(TARGET)/release/glebe" "$(MODELS)" $(if $(PEER),--peer "$(PEER)") $(BENCH)
 
 lint:
 	$(CARGO) fmt --check

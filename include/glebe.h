@@ -928,7 +928,7 @@ typedef struct {
     const char *params;
     /**
      * The loss: "ce", "bce", "dice", "jaccard", "focal", "lovasz", "mse", "l1", "huber" and others, weighted sums of
-     * them ("ce + 0.5 dice"). NULL (default): "ce".
+     * them ("ce+0.5*dice"). NULL (default): "ce".
      */
     const char *loss;
     /**

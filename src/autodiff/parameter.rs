@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::autodiff::rules::rule;
 use crate::onnx::graph::{Graph, Node, Origin, ValueId};
 
 /// What a tensor does in the network, found from the operator that uses it and the place it is used at.
@@ -143,7 +144,7 @@ fn role(graph: &Graph, id: ValueId, uses: &[(usize, usize)]) -> Role {
     let structural = roles.iter().copied().find(|role| *role != Role::Fixed && *role != Role::Other);
     let role = structural.or_else(|| roles.iter().copied().find(|role| *role == Role::Other));
     match role.unwrap_or(Role::Fixed) {
-        Role::Other if graph.kind(id).elements() < 2 || is_mask(graph, id) => Role::Fixed,
+        Role::Other if is_mask(graph, id) || is_exporters_number(graph, id) => Role::Fixed,
         role => role,
     }
 }
@@ -169,6 +170,7 @@ fn use_role(graph: &Graph, id: ValueId, index: usize, slot: usize) -> Role {
         ("PRelu", 1) => slope(graph, id),
         ("Gather" | "GatherND" | "GatherElements" | "Concat" | "ScatterND" | "Tile" | "Resize", 0)
         | ("Concat" | "Where", _) => Role::Other,
+        ("Add" | "Sub" | "Mul" | "Div", _) if is_of_image(graph, id, node, slot) => Role::Fixed,
         ("Add", _) => match other(graph, node, slot) {
             Some(Around::Norm) => Role::NormBias,
             Some(Around::Layer) => Role::Bias,
@@ -178,8 +180,60 @@ fn use_role(graph: &Graph, id: ValueId, index: usize, slot: usize) -> Role {
             Some(Around::Norm) => Role::NormScale,
             _ => Role::Other,
         },
+        // Bounds, fill values, scales of a resampling: settings that happen to be tensors.
+        ("Clip", 1 | 2) | ("Pad" | "Resize" | "Upsample" | "Range" | "OneHot", _) => Role::Fixed,
+        (op_type, _) if rule(&node.domain, op_type).is_some() => Role::Other,
         _ => Role::Fixed,
     }
+}
+
+/// Numbers that normalise the image, one a band or one for all, which exporters take from buffers: they stand right behind
+/// the input.
+fn is_of_image(graph: &Graph, id: ValueId, node: &Node, slot: usize) -> bool {
+    let bands = graph.inputs().first().and_then(|image| graph.shape(*image).get(1)).copied().unwrap_or(1);
+    let mut at = node.input(1 - slot.min(1)).filter(|_| graph.kind(id).elements() <= bands);
+    while let Some(id) = at {
+        match graph.value(id).origin() {
+            Origin::Input => return true,
+            Origin::Node { node, .. } => {
+                let producer = &graph.nodes()[*node];
+                let by_number = matches!(producer.op_type.as_str(), "Add" | "Sub" | "Mul" | "Div")
+                    && producer.inputs.iter().flatten().any(|id| graph.known(*id).is_some());
+                at = match producer.op_type.as_str() {
+                    "Cast" => producer.input(0),
+                    _ if by_number => {
+                        producer.inputs.iter().flatten().copied().find(|id| graph.known(*id).is_none())
+                    }
+                    _ => None,
+                };
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// A single number that the exporter wrote as a tensor: a factor, a small number, an exponent. Those of the network have a
+/// name of its own (`gate.gamma`).
+fn is_exporters_number(graph: &Graph, id: ValueId) -> bool {
+    let name = graph.name(id);
+    let made_up = is_made_up(name)
+        || name.contains(['/', ':'])
+        || [
+            "scalar",
+            "const",
+            "_const",
+            "val",
+            "full",
+            "ones",
+            "zeros",
+            "clone",
+            "_tensor_constant",
+            "lifted_tensor",
+        ]
+        .iter()
+        .any(|start| name.to_ascii_lowercase().starts_with(start));
+    graph.kind(id).elements() < 2 && made_up
 }
 
 /// A PRelu may have a single slope, which is trained all the same.

@@ -68,11 +68,11 @@ pub(crate) struct StepArguments {
     pub(crate) ignore_index: Option<i64>,
 
     /// Weight of every class
-    #[arg(long, value_name = "W,W,...", value_delimiter = ',')]
+    #[arg(allow_negative_numbers = true, long, value_name = "W,W,...", value_delimiter = ',')]
     pub(crate) class_weights: Vec<f32>,
 
     /// Share of a label that is spread over all classes
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    #[arg(allow_negative_numbers = true, long, default_value_t = 0.0, value_name = "SHARE")]
     pub(crate) label_smoothing: f32,
 
     /// sgd, adam, amsgrad, adamw, rmsprop
@@ -80,15 +80,15 @@ pub(crate) struct StepArguments {
     pub(crate) optimizer: OptimizerKind,
 
     /// Learning rate
-    #[arg(long, default_value_t = 1e-4)]
+    #[arg(allow_negative_numbers = true, long, default_value_t = 1e-4)]
     pub(crate) lr: f32,
 
     /// By default 0.01 for adamw and 0 for the others
-    #[arg(long, value_name = "RATE")]
+    #[arg(allow_negative_numbers = true, long, value_name = "RATE")]
     pub(crate) weight_decay: Option<f32>,
 
     /// Momentum of sgd and rmsprop
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(allow_negative_numbers = true, long, default_value_t = 0.0)]
     pub(crate) momentum: f32,
 
     /// Nesterov's momentum (sgd)
@@ -100,11 +100,11 @@ pub(crate) struct StepArguments {
     pub(crate) betas: Option<[f32; 2]>,
 
     /// Decay rate of rmsprop's average [default: 0.99]
-    #[arg(long, value_name = "RATE")]
+    #[arg(allow_negative_numbers = true, long, value_name = "RATE")]
     pub(crate) alpha: Option<f32>,
 
     /// Added to the denominator of the adam family and rmsprop [default: 1e-8]
-    #[arg(long, value_name = "VALUE")]
+    #[arg(allow_negative_numbers = true, long, value_name = "VALUE")]
     pub(crate) epsilon: Option<f32>,
 
     /// Parameters with rates of their own: a pattern over names with lr, a factor, or decay, a weight decay:
@@ -117,11 +117,11 @@ pub(crate) struct StepArguments {
     pub(crate) no_norm_decay: bool,
 
     /// Keeps a moving average of the weights with this decay, 0.999 for instance
-    #[arg(long, value_name = "DECAY")]
+    #[arg(allow_negative_numbers = true, long, value_name = "DECAY")]
     pub(crate) ema_decay: Option<f32>,
 
     /// Multiplies the loss's gradient; a step whose gradients are not finite is skipped
-    #[arg(long, value_name = "SCALE")]
+    #[arg(allow_negative_numbers = true, long, value_name = "SCALE")]
     pub(crate) loss_scale: Option<f32>,
 
     /// Batches a step: their gradients are averaged
@@ -133,11 +133,11 @@ pub(crate) struct StepArguments {
     pub(crate) seed: u64,
 
     /// Largest norm of all gradients together
-    #[arg(long, value_name = "NORM")]
+    #[arg(allow_negative_numbers = true, long, value_name = "NORM")]
     pub(crate) clip_norm: Option<f32>,
 
     /// Largest absolute value of a gradient
-    #[arg(long, value_name = "VALUE")]
+    #[arg(allow_negative_numbers = true, long, value_name = "VALUE")]
     pub(crate) clip_value: Option<f32>,
 
     /// BatchNormalization: frozen, affine or train

@@ -1,6 +1,7 @@
 //! `glebe step`: bare training steps on arrays, for parity checks and for porting a model.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use glebe::autodiff::{Optimizer, StepOptions};
@@ -16,16 +17,7 @@ use crate::args::{Arguments, StepArguments};
 
 /// Runs the steps and prints the loss of each.
 pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> {
-    for output in [&options.gradients, &options.weights, &options.averages, &options.export, &options.state]
-        .into_iter()
-        .flatten()
-    {
-        if output.exists() && !options.overwrite {
-            let error =
-                Error::new(ErrorKind::AlreadyExists, "the file exists: give --overwrite to replace it");
-            return Err(error.at_path(output));
-        }
-    }
+    check_outputs(options)?;
     let batches = Batches::read(options)?;
     let mut runtime_options = RuntimeOptions::default();
     if let Some(path) = &arguments.runtime {
@@ -82,6 +74,9 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
             crate::out::line(format_args!("step {} loss {}", index + 1, loss))?;
         }
     }
+    if let Some(index) = losses.iter().position(|loss: &f32| !loss.is_finite()) {
+        crate::out::message(format!("warning: the loss is {} from step {} on", losses[index], index + 1));
+    }
     let cpu = warm.zip(cpu_time()).filter(|_| times.len() > 1);
     let cpu_ms = cpu.map(|(warm, now)| (now - warm).as_secs_f64() * 1e3 / (times.len() - 1) as f64);
     if let (Some(path), Some(gradients)) = (&options.gradients, first_gradients) {
@@ -120,6 +115,45 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
         let peak = peak.map_or(String::new(), |peak| format!(", peak memory {peak:.0} MiB"));
         let message = format!("built in {build_ms:.0} ms, {:.1} ms a step (median){peak}", median(&times));
         crate::out::message(message);
+    }
+    Ok(())
+}
+
+/// That nothing is lost in the end for an output that cannot be written, and no input overwritten.
+fn check_outputs(options: &StepArguments) -> Result<()> {
+    let outputs = [
+        ("--gradients", &options.gradients),
+        ("--weights", &options.weights),
+        ("--averages", &options.averages),
+        ("--export", &options.export),
+        ("--state", &options.state),
+    ];
+    let inputs = [Some(&options.model), Some(&options.batches), options.init_state.as_ref()];
+    let mut seen: Vec<(&str, PathBuf)> = Vec::new();
+    for (name, output) in outputs {
+        let Some(output) = output else { continue };
+        let folder = match output.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        // The place, whatever links lead there.
+        let folder = folder.canonicalize().map_err(|error| Error::io("write in", folder, error))?;
+        let place = folder.join(output.file_name().unwrap_or_default());
+        if let Some((other, _)) = seen.iter().find(|(_, other)| *other == place) {
+            return Err(Error::invalid(format!("{other} and {name} name one file")).at_path(output));
+        }
+        let is_input = |input: &PathBuf| input.canonicalize().is_ok_and(|input| input == place);
+        // Going on from a state and keeping the new one in its place is what one wants.
+        let inputs = inputs.iter().take(if name == "--state" { 2 } else { 3 });
+        if inputs.flatten().any(|input| is_input(input)) {
+            return Err(Error::invalid(format!("{name} would replace an input")).at_path(output));
+        }
+        if output.exists() && !options.overwrite {
+            let error =
+                Error::new(ErrorKind::AlreadyExists, "the file exists: give --overwrite to replace it");
+            return Err(error.at_path(output));
+        }
+        seen.push((name, place));
     }
     Ok(())
 }

@@ -7,9 +7,9 @@ use crate::autodiff::liveness::liveness;
 use crate::autodiff::survey::{Refusal, survey};
 use crate::autodiff::{Parameter, StepOptions, Support};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::Model;
-use crate::onnx::Document;
+use crate::model::{Contract, Model};
 use crate::onnx::graph::{Origin, ValueId};
+use crate::onnx::{Document, Facts};
 
 /// What training a model would mean: which tensors are trained, which nodes the gradient flows through, what stands in
 /// the way, and how much memory it takes.
@@ -141,6 +141,11 @@ impl Preflight {
     /// As [`preflight`].
     pub fn of(document: &Document, options: &StepOptions) -> Result<Preflight> {
         let mut report = Preflight::empty(options);
+        // What opening the model would refuse.
+        let facts = Facts::of(document);
+        if report.or_problem(Contract::of(document, &facts, options.output.as_deref()))?.is_none() {
+            return Ok(report);
+        }
         let Some(prepared) = report.or_problem(prepare(document, options))? else { return Ok(report) };
         report.parameters(&prepared);
         let targets: Vec<ValueId> =

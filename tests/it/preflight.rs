@@ -110,7 +110,13 @@ fn memory_is_counted() {
     // Plain descent has no state; results of the nodes grow with the batch.
     let plain = report(4, "all", "sgd").memory.unwrap();
     assert_eq!(plain.optimizer, 0);
-    assert_eq!(plain.activations, 2 * memory.activations);
+    // Not exactly twice: what is computed of weights alone (a normalisation's factors) is kept once.
+    let twice = 2 * memory.activations;
+    assert!(
+        plain.activations <= twice && plain.activations > twice - twice / 20,
+        "{} {twice}",
+        plain.activations
+    );
     // Where less is trained, less is kept.
     let head = report(2, "head", "adamw").memory.unwrap();
     assert!(head.activations < memory.activations && head.gradients < memory.gradients);

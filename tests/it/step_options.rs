@@ -154,3 +154,27 @@ fn features_are_kept_over_the_epochs() {
         assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn outputs_that_cannot_be_are_refused_before_the_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/train");
+    for name in ["unet.ts17.onnx", "batches.safetensors"] {
+        std::fs::copy(golden.join(name), at(name)).unwrap();
+    }
+    let (model, batches, out) = (at("unet.ts17.onnx"), at("batches.safetensors"), at("out.safetensors"));
+    let nowhere = at("none/out.safetensors");
+    for (arguments, kind) in [
+        (&["--weights", &nowhere][..], ErrorKind::NotFound),
+        (&["--weights", &batches, "--overwrite"], ErrorKind::InvalidArgument),
+        (&["--export", &model, "--overwrite"], ErrorKind::InvalidArgument),
+        (&["--weights", &out, "--gradients", &out], ErrorKind::InvalidArgument),
+    ] {
+        let done =
+            glebe(&[&["step", &model, "--batches", &batches, "--ignore-index", "255"], arguments].concat());
+        assert_eq!(done.status.code(), Some(kind.code()), "{arguments:?}");
+        assert!(done.stdout.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}

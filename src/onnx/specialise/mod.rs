@@ -9,6 +9,7 @@
 
 mod call;
 mod control;
+mod sequence;
 mod sizes;
 mod upgrade;
 
@@ -46,6 +47,7 @@ pub fn specialise(document: &Document, shapes: &InputShapes, outputs: Option<&[&
         tensors: document.graph().initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect(),
         sizes: sizes::deciding(document.graph()),
         scopes: vec![HashMap::new()],
+        sequences: HashMap::new(),
         depth: 0,
     };
     for port in &Facts::of(document).inputs {
@@ -139,6 +141,8 @@ pub(in crate::onnx) struct Import<'a> {
     /// What the names mean: the innermost function or branch last. `None` is an argument that the caller of a function
     /// left out.
     scopes: Vec<HashMap<String, Option<ValueId>>>,
+    /// Sequences of tensors, by their names.
+    sequences: HashMap<String, Vec<ValueId>>,
     depth: usize,
 }
 
@@ -163,6 +167,9 @@ impl Import<'_> {
     }
 
     fn node(&mut self, node: &NodeProto) -> Result<()> {
+        if sequence::take(self, node)? {
+            return Ok(());
+        }
         let inputs = node.input.iter().map(|name| self.operand(name)).collect::<Result<Vec<_>>>()?;
         let made = match self.untied(node, &inputs) {
             Some(own) => vec![Some(own)],
