@@ -81,7 +81,7 @@ def main():
           + ("" if own.peer else "; no peer was given: glebe alone"))
     print("| network | trained | step, ms | peer, ms | ratio | processor, ms | peer, ms | ratio | peak, MiB | peer, MiB | ratio | build, ms |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
-    program = shlex.split(own.peer)
+    program = shlex.split(own.peer or "")
     if len(program) == 2 and program[1].endswith(".py"):
         program[1:1] = ["-c", TIMED]
     with tempfile.TemporaryDirectory() as folder:
