@@ -1230,9 +1230,11 @@ void glebe_cancel_token_free(glebe_cancel_token *token);
  *
  * @param options  the struct to fill.
  * @param size     sizeof(glebe_runtime_options).
- * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
  */
-glebe_status glebe_runtime_options_init(glebe_runtime_options *options, size_t size);
+glebe_status glebe_runtime_options_init(glebe_runtime_options *options,
+                                        size_t size);
 
 /**
  * Finds and loads ONNX Runtime; later calls give the one that is loaded.
@@ -1292,9 +1294,11 @@ void glebe_runtime_free(glebe_runtime *runtime);
  *
  * @param options  the struct to fill.
  * @param size     sizeof(glebe_model_options).
- * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
  */
-glebe_status glebe_model_options_init(glebe_model_options *options, size_t size);
+glebe_status glebe_model_options_init(glebe_model_options *options,
+                                      size_t size);
 
 /**
  * Reads and checks a model file. It must have one input [N, C, H, W] and an output [N, C, H, W] or [N, H, W], each
@@ -1418,18 +1422,22 @@ void glebe_model_free(glebe_model *model);
  *
  * @param image  the struct to fill.
  * @param size   sizeof(glebe_image).
- * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
  */
-glebe_status glebe_image_init(glebe_image *image, size_t size);
+glebe_status glebe_image_init(glebe_image *image,
+                              size_t size);
 
 /**
  * Fills `options` with the defaults.
  *
  * @param options  the struct to fill.
  * @param size     sizeof(glebe_segment_options).
- * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
  */
-glebe_status glebe_segment_options_init(glebe_segment_options *options, size_t size);
+glebe_status glebe_segment_options_init(glebe_segment_options *options,
+                                        size_t size);
 
 /**
  * Type of the samples: GLEBE_DATA_TYPE_*.
@@ -1529,18 +1537,22 @@ glebe_status glebe_segment_array(const glebe_model *model,
  *
  * @param batch  the struct to fill.
  * @param size   sizeof(glebe_batch).
- * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
  */
-glebe_status glebe_batch_init(glebe_batch *batch, size_t size);
+glebe_status glebe_batch_init(glebe_batch *batch,
+                              size_t size);
 
 /**
  * Fills `options` with the defaults.
  *
  * @param options  the struct to fill.
  * @param size     sizeof(glebe_trainer_options).
- * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
  */
-glebe_status glebe_trainer_options_init(glebe_trainer_options *options, size_t size);
+glebe_status glebe_trainer_options_init(glebe_trainer_options *options,
+                                        size_t size);
 
 /**
  * Builds a training step; takes seconds.

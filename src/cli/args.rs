@@ -124,7 +124,7 @@ pub(crate) struct StepArguments {
     #[arg(allow_negative_numbers = true, long, value_name = "SCALE")]
     pub(crate) loss_scale: Option<f32>,
 
-    /// Batches a step: their gradients are averaged
+    /// Batches a step: their gradients are averaged; where the file's do not come out even, the first come round again
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) accumulate: usize,
 
@@ -157,7 +157,7 @@ pub(crate) struct StepArguments {
     pub(crate) aux_output: Option<String>,
 
     /// Weight of the auxiliary output's loss; 0.4 by default
-    #[arg(long, value_name = "WEIGHT")]
+    #[arg(allow_negative_numbers = true, long, value_name = "WEIGHT", requires = "aux_output")]
     pub(crate) aux_weight: Option<f32>,
 
     /// Gradients of the first step, as safetensors by initializer name

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use glebe::autodiff::{Optimizer, StepOptions, Support};
+use glebe::autodiff::{BatchNorm, Optimizer, StepOptions, Support};
 use glebe::finetune::{self, Measured, Memory, Preflight, RunOptions, Tensor};
 use glebe::model::{Model, ModelOptions};
 use glebe::onnx::{Document, Facts};
@@ -32,6 +32,7 @@ impl Report {
         arguments: &Arguments,
     ) -> Result<Report> {
         let options = step_options(facts, training);
+        warn_without_batch_norm(facts, training.bn);
         let preflight = Preflight::of(document, &options).map_err(|error| error.at_path(path))?;
         let mut measured = None;
         if training.measure && preflight.problems.is_empty() {
@@ -117,6 +118,16 @@ impl Report {
             }
         }
         table.print()
+    }
+}
+
+/// Says so where a mode of BatchNormalization is asked for and the model has none of it.
+pub(crate) fn warn_without_batch_norm(facts: &Facts, mode: BatchNorm) {
+    if mode != BatchNorm::Frozen && !facts.operators.contains_key("BatchNormalization") {
+        crate::out::message(format!(
+            "warning: --bn {mode} changes nothing: the model has no BatchNormalization (exporters fold it into \
+             convolutions unless told otherwise)"
+        ));
     }
 }
 

@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use glebe::autodiff::{Optimizer, StepOptions};
+use glebe::autodiff::{Optimizer, OptimizerKind, StepOptions};
 use glebe::finetune::{Batch, FeatureCache, Labels, RunOptions, TrainState, TrainStep};
 use glebe::metrics::{cpu_time, peak_rss_mib};
 use glebe::model::{Model, ModelOptions};
+use glebe::onnx::Facts;
 use glebe::runtime::{Runtime, RuntimeOptions};
 use glebe::weights::tensors::{self, Elements, NamedTensor};
 use glebe::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use crate::args::{Arguments, StepArguments};
+use crate::preflight::warn_without_batch_norm;
 
 /// Runs the steps and prints the loss of each.
 pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> {
     check_outputs(options)?;
+    check_optimizer(options)?;
     let batches = Batches::read(options)?;
     let mut runtime_options = RuntimeOptions::default();
     if let Some(path) = &arguments.runtime {
@@ -25,6 +28,7 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
     }
     let runtime = Runtime::load(&runtime_options)?;
     let model = Model::open(&runtime, &options.model, &ModelOptions::default())?;
+    warn_without_batch_norm(&Facts::of(model.document()), options.bn);
     let step_options = step_options(options, &batches)?;
     let mut run = RunOptions::default();
     run.session.threads = options.threads;
@@ -154,6 +158,27 @@ fn check_outputs(options: &StepArguments) -> Result<()> {
             return Err(error.at_path(output));
         }
         seen.push((name, place));
+    }
+    Ok(())
+}
+
+/// That every setting of the optimizer that was given has an effect.
+fn check_optimizer(options: &StepArguments) -> Result<()> {
+    use OptimizerKind::{Adam, AdamW, AmsGrad, RmsProp, Sgd};
+    let adam: &[OptimizerKind] = &[Adam, AmsGrad, AdamW];
+    let given = [
+        ("--betas", options.betas.is_some(), adam),
+        ("--alpha", options.alpha.is_some(), &[RmsProp]),
+        ("--epsilon", options.epsilon.is_some(), &[Adam, AmsGrad, AdamW, RmsProp]),
+        ("--momentum", options.momentum != 0.0, &[Sgd, RmsProp]),
+    ];
+    for (name, is_given, kinds) in given {
+        if is_given && !kinds.contains(&options.optimizer) {
+            let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+            let message =
+                format!("{name} has no effect with {}: it is for {}", options.optimizer, names.join(", "));
+            return Err(Error::invalid(message));
+        }
     }
     Ok(())
 }

@@ -71,7 +71,8 @@ unsafe impl Versioned for glebe_batch {
 ///
 /// @param batch  the struct to fill.
 /// @param size   sizeof(glebe_batch).
-/// @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+/// @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+///         zeros.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn glebe_batch_init(batch: *mut glebe_batch, size: usize) -> glebe_status {
     // SAFETY: NULL or `size` writable bytes, by the header's contract.

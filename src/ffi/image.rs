@@ -126,7 +126,8 @@ unsafe impl Versioned for glebe_image {
 ///
 /// @param image  the struct to fill.
 /// @param size   sizeof(glebe_image).
-/// @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+/// @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+///         zeros.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn glebe_image_init(image: *mut glebe_image, size: usize) -> glebe_status {
     // SAFETY: NULL or `size` writable bytes, by the header's contract.

@@ -87,7 +87,8 @@ unsafe impl Versioned for glebe_model_options {
 ///
 /// @param options  the struct to fill.
 /// @param size     sizeof(glebe_model_options).
-/// @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+/// @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+///         zeros.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn glebe_model_options_init(
     options: *mut glebe_model_options,

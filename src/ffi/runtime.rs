@@ -54,7 +54,8 @@ unsafe impl Versioned for glebe_runtime_options {
 ///
 /// @param options  the struct to fill.
 /// @param size     sizeof(glebe_runtime_options).
-/// @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has.
+/// @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+///         zeros.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn glebe_runtime_options_init(
     options: *mut glebe_runtime_options,

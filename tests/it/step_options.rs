@@ -119,6 +119,11 @@ fn settings_that_make_no_sense_are_refused() {
         (&["--averages", "a.safetensors"], "--ema-decay"),
         (&["--loss-scale", "0"], "loss scale"),
         (&["--epsilon", "0"], "epsilon"),
+        (&["--momentum", "0.9"], "no effect with adamw: it is for sgd, rmsprop"),
+        (&["--betas", "0.8,0.9", "--optimizer", "sgd"], "no effect with sgd"),
+        (&["--alpha", "0.8"], "it is for rmsprop"),
+        (&["--epsilon", "1e-6", "--optimizer", "sgd"], "no effect with sgd"),
+        (&["--aux-weight", "0.5"], "--aux-output"),
         (&["--params", "lora:r=0"], "rank"),
         (&["--params", "lora:r=2,lora:r=4"], "more than once"),
     ] {
@@ -126,6 +131,27 @@ fn settings_that_make_no_sense_are_refused() {
         let told = String::from_utf8(done.stderr).unwrap();
         assert_eq!(done.status.code(), Some(ErrorKind::InvalidArgument.code()), "{more:?}: {told}");
         assert!(told.contains(said) && told.lines().count() == 1, "{more:?}: {told}");
+    }
+}
+
+#[test]
+fn a_mode_of_batch_norm_that_changes_nothing_is_named() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/train");
+    let batches = golden.join("batches.safetensors");
+    // The exporter has drawn BatchNormalization into the convolutions of the one and not of the other.
+    for (model, is_told) in [("deeplab.tsfold11.onnx", true), ("unet.ts17.onnx", false)] {
+        let model = golden.join(model);
+        let [model, batches] = [&model, &batches].map(|path| path.to_str().unwrap());
+        let step = ["step", model, "--batches", batches, "--ignore-index", "255", "--steps", "1"];
+        let inspect = ["inspect", model, "--params", "all"];
+        for start in [&step[..], &inspect] {
+            let told = |mode: &str| {
+                let done = glebe(&[start, &["--bn", mode]].concat());
+                assert!(done.status.success());
+                String::from_utf8(done.stderr).unwrap().contains("changes nothing")
+            };
+            assert_eq!((told("train"), told("frozen")), (is_told, false), "{start:?}");
+        }
     }
 }
 

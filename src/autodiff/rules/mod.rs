@@ -28,7 +28,8 @@
 //!   [`is_flat`] instead.
 //! * An operator that is easier to express by others goes into `crate::autodiff::decompose`.
 //!
-//! The property tests of `tests/gradients` pick a new rule up by one line more: a generator of its random cases.
+//! The property tests (`src/autodiff/tests/generators`) pick a new rule up by one line more: a generator of its random
+//! cases.
 
 mod activation;
 mod convolution;
