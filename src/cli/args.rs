@@ -220,10 +220,6 @@ pub(crate) struct StepArguments {
     #[arg(long)]
     pub(crate) portable: bool,
 
-    /// Give memory back after every tensor: less memory, a little slower
-    #[arg(long)]
-    pub(crate) no_arena: bool,
-
     /// Write the times of all nodes to a file that begins so
     #[arg(long, value_name = "START")]
     pub(crate) profile: Option<PathBuf>,

@@ -93,7 +93,9 @@ impl Report {
         table.row("asked for", format!("{}; {} x {height} x {width}; {with}", own.params, own.batch));
         let all = (own.trained_elements + own.frozen_elements).max(1);
         let share = 100.0 * own.trained_elements as f64 / all as f64;
-        let numbers = |elements: usize, tensors: usize| format!("{elements} numbers in {tensors} tensors");
+        let numbers = |elements: usize, tensors: usize| {
+            format!("{elements} numbers in {tensors} tensor{}", if tensors == 1 { "" } else { "s" })
+        };
         table.row("trained", format!("{} ({share:.2} %)", numbers(own.trained_elements, own.trained.len())));
         table.row("frozen", numbers(own.frozen_elements, own.frozen.len()));
         if !own.nodes.is_empty() {
@@ -132,11 +134,7 @@ pub(crate) fn warn_without_batch_norm(facts: &Facts, mode: BatchNorm) {
 }
 
 fn memory_rows(table: &mut Table, memory: &Memory) {
-    let text = format!(
-        "{}, predicted for the CPU provider ({} without its arena)",
-        mib(memory.peak),
-        mib(memory.peak_without_arena)
-    );
+    let text = format!("{}, predicted for the CPU provider", mib(memory.peak));
     table.row("peak memory", text);
     table.row("weights", mib(memory.weights));
     table.row("gradients", mib(memory.gradients));

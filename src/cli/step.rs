@@ -34,7 +34,6 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
     run.session.threads = options.threads;
     run.session.provider = options.device.clone();
     run.session.deterministic = options.deterministic;
-    run.session.arena = !options.no_arena;
     run.session.profile = options.profile.clone();
     run.portable = options.portable;
     run.features = feature_cache(options);
