@@ -115,8 +115,8 @@ pub struct Memory {
     /// program itself. Other providers and the portable graphs keep a second copy of the trained weights and of the
     /// optimizer's state.
     ///
-    /// Measured peaks are within an eighth of it for the benchmark's three networks (`all`, `decoder` and `head`, from
-    /// 2 x 128² to 4 x 256²); [`measure`](crate::finetune::measure) says what it is here.
+    /// Peaks of `glebe step` (`peak_rss_mib`) were within an eighth of it for the benchmark's three networks, with `all`,
+    /// `decoder` and `head`, at 1 and 4 x 256² and 2 x 128². `glebe inspect --measure` holds the file once more.
     pub peak: u64,
     /// Nodes of the whole step: forward, loss and backward.
     pub step_nodes: usize,
