@@ -12,6 +12,7 @@ float targets [S, N, C, H, W] for regression; and OUT_DIR/NETWORK.BN.safetensors
 """
 import argparse
 import copy
+import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ import networks
 from parameters import gradient_errors, save
 
 STEPS, LR, DECAY = 20, 1e-4, 0.01
+# of the training before the comparison
+SETTLING_STEPS, SETTLING_LR, SETTLING_BATCH = 60, 1e-3, 4
 
 
 @dataclass
@@ -39,12 +42,12 @@ class Reference:
         return {n: a for n, a in self.running.items() if n in match.shapes}
 
 
-def batches(network, steps=STEPS):
-    """Smooth images and classes that follow from them, the same ones every time."""
-    generator = torch.Generator().manual_seed(21)
+def batches(network, steps=STEPS, batch=None, first=100, seed=21):
+    """Smooth images and classes that follow from them, the same ones every time; `first` and `seed` give others."""
+    generator = torch.Generator().manual_seed(seed)
     size = network.size
-    batch = network.batch
-    images = torch.stack([torch.cat([networks.smooth_image(size, 100 + batch * s + n) for n in range(batch)]) for s in range(steps)])
+    batch = batch or network.batch
+    images = torch.stack([torch.cat([networks.smooth_image(size, first + batch * s + n) for n in range(batch)]) for s in range(steps)])
     images = (images + 0.5 * torch.randn(steps, batch, networks.BANDS, 1, 1, generator=generator)).contiguous()
     if network.loss == "mse":
         return images, images[:, :, [1, 0]].contiguous()
@@ -53,6 +56,28 @@ def batches(network, steps=STEPS):
     labels[torch.rand(labels.shape, generator=generator) < 0.05] = 255
     labels[1::4, 0, : size // 4] = 255
     return images, labels
+
+
+@functools.cache
+def settled(name):
+    """The network after some steps of training on other batches, in eval mode; the caller must not change it.
+
+    Finetuning begins with a trained network. With raw random weights training amplifies rounding so fast that losses of
+    two runs of PyTorch itself differ by per cents after 20 steps, and no comparison of losses says anything.
+    """
+    network = networks.NETWORKS[name]
+    model = networks.build(name)
+    optimizer = torch.optim.AdamW(prepare(model, None, True), lr=SETTLING_LR)
+    data = batches(network, SETTLING_STEPS, max(network.batch, SETTLING_BATCH), 5000, 22)
+    torch.manual_seed(0)
+    for step, (image, label) in enumerate(zip(*data)):
+        for group in optimizer.param_groups:
+            group["lr"] = SETTLING_LR * min(1, (step + 1) / 10) * (1 - step / SETTLING_STEPS)
+        optimizer.zero_grad()
+        loss_of(model(image), label, network.loss).backward()
+        optimizer.step()
+    model.requires_grad_(True)
+    return model.eval()
 
 
 def loss_of(output, labels, loss):
@@ -109,6 +134,14 @@ def run(model, data, loss="ce", norm_in_training=False, trained=None, lr=LR, dec
     return Reference(losses, gradients, running, weights)
 
 
+def untrained_losses(model, data, loss="ce", norm_in_training=False):
+    """What the losses would be without training."""
+    model = copy.deepcopy(model)
+    prepare(model, None, norm_in_training)
+    with torch.no_grad():
+        return np.array([loss_of(model(image), label, loss).item() for image, label in zip(*data)])
+
+
 def spread(model, data, result, loss="ce", norm_in_training=False, trained=None, lr=LR):
     """How far PyTorch's losses are from its own where the images differ by rounding: the largest relative difference
     up to each step, over two such runs."""
@@ -133,7 +166,7 @@ def main():
     network = networks.NETWORKS[a.network]
     data = batches(network, a.steps)
     save({"images": data[0].numpy(), "labels": data[1].numpy()}, a.out / f"{a.network}.batches.safetensors")
-    model = networks.build(a.network)
+    model = settled(a.network)
     result = run(model, data, network.loss, a.bn == "train", lr=network.lr)
     own = own_error(model, tuple(x[0] for x in data), network.loss, a.bn == "train")
     tensors = {"losses": np.array(result.losses)}
