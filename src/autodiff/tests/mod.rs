@@ -17,5 +17,6 @@ mod generators;
 mod golden;
 mod interpreter;
 mod kinks;
+mod networks;
 mod optimizers;
 mod pointwise;
