@@ -25,8 +25,10 @@ fn compiled(file: &str, batch_norm: BatchNorm, kernels: Kernels) -> Compiled {
     compile(&Document::open(&path, &Limits::default()).unwrap(), &options).unwrap()
 }
 
+type Given = Vec<(ValueId, Array)>;
+
 /// Images, labels and a mask that leaves pixels out, and the weights.
-fn given(step: &Compiled, c: &mut Choices) -> (Vec<(ValueId, Array)>, Vec<(ValueId, Array)>) {
+fn given(step: &Compiled, c: &mut Choices) -> (Given, Given) {
     let graph = &step.graph;
     let mut data = Vec::new();
     for &id in &step.inputs {
@@ -49,7 +51,7 @@ fn check(file: &str, batch_norm: BatchNorm, kernels: Kernels) -> usize {
     let (data, weights) = given(&step, &mut c);
     let mut wanted = vec![step.loss];
     wanted.extend(step.trained.iter().map(|own| own.gradient));
-    let all: Vec<_> = data.iter().chain(&weights).cloned().collect();
+    let all: Given = data.iter().chain(&weights).cloned().collect();
     let found = Interpreter::new(&step.graph, &wanted).run(&all);
     let forward = Interpreter::new(&step.graph, &[step.loss]);
     for _ in 0..2 {
