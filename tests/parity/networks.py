@@ -167,7 +167,7 @@ class PixelRegression(nn.Module):
 NETWORKS = {
     "unet_r18": Network(smp("Unet", "resnet18"), forms("ts17 ts11 tsfold17 dynamo18 dynamoraw18")),
     "segformer_b0": Network(smp("Segformer", "mit_b0"), forms("ts17 tsfold13 dynamo20 dynamoraw23"), lr=1e-4),
-    "deeplab_mnv2": Network(smp("DeepLabV3Plus", "mobilenet_v2"), forms("ts17 ts13 dynamo18"), batch=4),
+    "deeplab_mnv2": Network(smp("DeepLabV3Plus", "mobilenet_v2"), forms("ts17 ts13 dynamo18"), batch=4, lr=3e-6),
     "unetpp_r34": Network(smp("UnetPlusPlus", "resnet34"), forms("ts13")),
     "fpn_effb0": Network(smp("FPN", "efficientnet-b0"), forms("ts17 dynamo18")),
     # TorchScript wants every pooled grid (1, 2, 3, 6) to divide the map, here 12 x 12; torch.export does not
