@@ -234,7 +234,7 @@ fn renew(parameters: &mut [Parameter], map: &ValueMap) -> Result<()> {
 /// Takes apart what has no rule of its own between trained tensors and outputs, puts batch statistics in the place of
 /// running ones where that is asked for or else draws normalisations into convolutions, and lets these mix channels before
 /// an enlargement. Values get other identities: gives the parameters with their new ones.
-fn lowered(
+pub(crate) fn lowered(
     graph: Graph,
     mut parameters: Vec<Parameter>,
     chosen: &[usize],
@@ -319,7 +319,7 @@ fn before_activation(graph: &Graph, id: ValueId) -> ValueId {
     at
 }
 
-fn add_inputs(
+pub(crate) fn add_inputs(
     graph: &mut Graph,
     options: &StepOptions,
     logits: ValueId,

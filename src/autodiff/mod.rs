@@ -7,6 +7,7 @@ pub(crate) mod batch_norm;
 pub(crate) mod compile;
 pub(crate) mod decompose;
 pub(crate) mod emit;
+pub(crate) mod evaluation;
 pub(crate) mod frontier;
 mod frozen_norm;
 mod kernels;
