@@ -69,7 +69,7 @@ mod ffi;
 pub mod file;
 pub mod finetune;
 pub mod geometry;
-mod hooks;
+pub mod hooks;
 pub mod metrics;
 pub mod model;
 pub mod onnx;

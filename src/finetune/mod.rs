@@ -3,24 +3,30 @@
 //! [`TrainStep`] is the engine: loss, gradients and update of one model on batches in memory. [`preflight`] says
 //! beforehand what would be trained, at what cost, and what stands in the way.
 
+mod access;
 mod batch;
 mod device;
 mod device_graph;
 mod engine;
+mod evaluator;
 mod export;
 mod features;
 mod host;
+mod loader;
 mod measure;
 mod merge;
 mod preflight;
 mod state;
 mod step;
+mod trainer;
 mod update;
 
 pub use batch::{Batch, Labels};
 pub use export::NOTE_KEY;
 pub use features::{CacheUse, FeatureCache};
+pub use loader::{ArrayLoader, Loader};
 pub use measure::{Measured, measure};
 pub use preflight::{Memory, NodeSupport, Preflight, Tensor, Unsupported, preflight};
 pub use state::TrainState;
 pub use step::{Applied, RunOptions, StepOutput, TrainStep};
+pub use trainer::{FitOptions, Tail, TakeLogits, Trainer};

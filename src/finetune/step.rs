@@ -11,7 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::file::StagedFile;
 use crate::finetune::batch::{Batch, Targets};
 use crate::finetune::device::Device;
-use crate::finetune::engine::{Data, Engine, Rate};
+use crate::finetune::engine::{Data, Engine, Forward, Rate};
+use crate::finetune::evaluator::Evaluator;
 use crate::finetune::export;
 use crate::finetune::features::{CacheUse, FeatureCache, Features};
 use crate::finetune::host::Host;
@@ -19,7 +20,7 @@ use crate::finetune::merge::merged;
 use crate::finetune::state::TrainState;
 use crate::finetune::update::Outcome;
 use crate::model::Model;
-use crate::runtime::{CancelToken, ProviderKind, SessionOptions};
+use crate::runtime::{CancelToken, ProviderKind, Runtime, SessionOptions};
 use crate::weights::tensors::{NamedTensor, Tensors};
 
 /// How a step is run.
@@ -96,11 +97,19 @@ pub struct TrainStep {
     adapters: Vec<Adapter>,
     image_shape: Vec<usize>,
     logits_shape: Vec<usize>,
+    trained: Vec<String>,
     trained_elements: usize,
     targets: Targets,
     updates: u64,
     scale: f32,
     wants_logits: bool,
+    runtime: Runtime,
+    session: SessionOptions,
+    token: Option<CancelToken>,
+    /// What evaluates, from the first evaluation on.
+    evaluator: Option<Evaluator>,
+    /// Whether its weights are those of now.
+    is_current: bool,
 }
 
 impl TrainStep {
@@ -153,6 +162,7 @@ impl TrainStep {
         let untied = compiled.graph.untied().to_vec();
         let trained = compiled.trained.iter().map(|own| own.parameter.shape.iter().product::<usize>());
         let trained_elements = trained.sum();
+        let trained = compiled.trained.iter().map(|own| own.parameter.name.clone()).collect();
         let engine: Box<dyn Engine> = match by_host {
             true => Box::new(Host::new(runtime, compiled, &options, &session)?),
             false => Box::new(Device::new(runtime, compiled, &options, &session)?),
@@ -167,11 +177,17 @@ impl TrainStep {
             adapters,
             image_shape: image_shape.ok_or_else(|| Error::internal("a model without input"))?,
             logits_shape,
+            trained,
             trained_elements,
             targets: Targets::default(),
             updates: 0,
             scale: 1.0,
             wants_logits: false,
+            runtime: runtime.clone(),
+            session,
+            token: None,
+            evaluator: None,
+            is_current: false,
         })
     }
 
@@ -207,6 +223,7 @@ impl TrainStep {
             scale: self.scale,
             wants_logits: self.wants_logits,
         };
+        self.is_current = false;
         let (forward, outcome) = self.engine.step(&data, &self.options.optimizer, rate)?;
         let applied = self.applied(outcome);
         Ok(StepOutput { loss: forward.loss, logits: forward.logits, applied: Some(applied) })
@@ -227,8 +244,54 @@ impl TrainStep {
             scale: self.scale,
             wants_logits: self.wants_logits,
         };
+        // Running statistics move.
+        self.is_current = false;
         let forward = self.engine.accumulate(&data)?;
         Ok(StepOutput { loss: forward.loss, logits: forward.logits, applied: None })
+    }
+
+    /// Loss and logits of a batch by the weights as they are now, as the model is used: by the running statistics of
+    /// BatchNormalization, without gradients. The loss is that of the main output. Changes nothing.
+    ///
+    /// The first call builds a session for it, which takes as long as opening the model.
+    ///
+    /// # Errors
+    /// As [`TrainStep::accumulate`]; `Mismatch` for a batch without images also where its features are kept.
+    pub fn evaluate(&mut self, batch: &Batch<'_>) -> Result<StepOutput> {
+        let expected: usize = self.image_shape.iter().product();
+        if batch.images.len() != expected {
+            return Err(self.wrong_images(batch.images.len()));
+        }
+        self.targets.fill(batch, &self.options.loss, &self.logits_shape)?;
+        let mut evaluator = match self.evaluator.take() {
+            Some(evaluator) => evaluator,
+            None => {
+                let mut made = Evaluator::new(&self.runtime, &self.document, &self.options, &self.session)?;
+                if let Some(token) = &self.token {
+                    made.cancel_with(token)?;
+                }
+                self.is_current = false;
+                made
+            }
+        };
+        let output = self.evaluated(&mut evaluator, batch);
+        self.evaluator = Some(evaluator);
+        output
+    }
+
+    fn evaluated(&mut self, evaluator: &mut Evaluator, batch: &Batch<'_>) -> Result<StepOutput> {
+        if !self.is_current {
+            evaluator.load(&[&self.engine.weights(None)?, &self.engine.statistics(None)?])?;
+            self.is_current = true;
+        }
+        let Forward { loss, logits } = evaluator.run(batch.images, &self.targets)?;
+        Ok(StepOutput { loss, logits, applied: None })
+    }
+
+    fn wrong_images(&self, got: usize) -> Error {
+        let expected: usize = self.image_shape.iter().product();
+        let message = format!("expected {expected} samples for images {:?}, got {got}", self.image_shape);
+        Error::new(ErrorKind::Mismatch, message)
     }
 
     /// Checks a batch and makes what the graph takes of it.
@@ -238,12 +301,7 @@ impl TrainStep {
             |features: &Features| batch.keys.is_some_and(|keys| keys.iter().all(|key| features.knows(*key)));
         let may_lack = batch.images.is_empty() && self.features.as_ref().is_some_and(is_known);
         if batch.images.len() != expected && !may_lack {
-            let message = format!(
-                "expected {expected} samples for images {:?}, got {}",
-                self.image_shape,
-                batch.images.len()
-            );
-            return Err(Error::new(ErrorKind::Mismatch, message));
+            return Err(self.wrong_images(batch.images.len()));
         }
         self.targets.fill(batch, &self.options.loss, &self.logits_shape)?;
         match &mut self.features {
@@ -274,6 +332,7 @@ impl TrainStep {
             return Err(Error::new(ErrorKind::InvalidState, "no gradients wait for an update"));
         }
         let rate = self.rate(lr);
+        self.is_current = false;
         let outcome = self.engine.apply(&self.options.optimizer, rate)?;
         Ok(self.applied(outcome))
     }
@@ -418,6 +477,7 @@ impl TrainStep {
     /// `Mismatch` naming the first tensor of another step; the runtime's. The step stays as it was.
     pub fn set_state(&mut self, state: &TrainState) -> Result<()> {
         state.check_against(&self.current()?)?;
+        self.is_current = false;
         self.engine.restore(state)?;
         (self.updates, self.scale) = (state.updates, state.loss_scale);
         Ok(())
@@ -452,7 +512,16 @@ impl TrainStep {
         if let Some(features) = &mut self.features {
             features.cancel_with(token)?;
         }
+        if let Some(evaluator) = &mut self.evaluator {
+            evaluator.cancel_with(token)?;
+        }
+        self.token = Some(token.clone());
         self.engine.cancel_with(token)
+    }
+
+    /// Names of the tensors that are trained.
+    pub fn trained_names(&self) -> &[String] {
+        &self.trained
     }
 
     /// Number of elements that are trained.

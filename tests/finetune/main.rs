@@ -3,7 +3,9 @@
 
 mod adapters;
 mod cache;
+mod evaluation;
 mod fixtures;
+mod lifecycle;
 mod state;
 mod steps;
 mod updates;

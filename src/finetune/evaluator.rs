@@ -1,0 +1,106 @@
+//! A model with the weights of a step, run without training.
+
+use crate::autodiff::StepOptions;
+use crate::autodiff::compile::names;
+use crate::autodiff::evaluation::{Evaluation, compile_evaluation};
+use crate::autodiff::lowering::lowered;
+use crate::error::{Error, Result};
+use crate::finetune::batch::Targets;
+use crate::finetune::engine::Forward;
+use crate::onnx::{Document, ElementType};
+use crate::runtime::{Binding, BoundSession, CancelToken, DeviceTensor, Place, Runtime, SessionOptions};
+use crate::weights::tensors::{Elements, Tensors};
+
+/// The session that gives loss and logits, and a copy of the weights.
+#[derive(Debug)]
+pub(super) struct Evaluator {
+    session: BoundSession,
+    binding: Option<Binding>,
+    images: (String, DeviceTensor),
+    labels: DeviceTensor,
+    mask: DeviceTensor,
+    /// Names of tensors and of their inputs.
+    weights: Vec<(String, String, DeviceTensor)>,
+    logits: String,
+}
+
+impl Evaluator {
+    pub(super) fn new(
+        runtime: &Runtime,
+        document: &Document,
+        options: &StepOptions,
+        session: &SessionOptions,
+    ) -> Result<Evaluator> {
+        let Evaluation { graph, inputs, targets, logits, weights } = compile_evaluation(document, options)?;
+        let bytes = lowered(&graph, options.kernels)?.to_bytes("evaluate")?;
+        let session = BoundSession::new(runtime, &bytes, session)?;
+        drop(bytes);
+        let tensor = |id| session.zeros(graph.kind(id).element, graph.shape(id));
+        let &[images] = &inputs[..] else {
+            return Err(Error::internal("an evaluation of several inputs"));
+        };
+        let mut bound = Vec::with_capacity(weights.len());
+        for (name, id) in weights {
+            bound.push((name, graph.name(id).to_owned(), tensor(id)?));
+        }
+        Ok(Evaluator {
+            images: (graph.name(images).to_owned(), tensor(images)?),
+            labels: tensor(targets.labels)?,
+            mask: tensor(targets.mask)?,
+            weights: bound,
+            logits: graph.name(logits).to_owned(),
+            binding: None,
+            session,
+        })
+    }
+
+    /// Takes over the weights of a step: those of the first list that has them.
+    pub(super) fn load(&mut self, lists: &[&Tensors]) -> Result<()> {
+        for (name, _, tensor) in &self.weights {
+            let found = lists.iter().find_map(|list| list.get(name));
+            match found.map(|own| &own.elements) {
+                Some(Elements::F32(values)) => tensor.write(values)?,
+                _ => return Err(Error::internal(format!("no weights for {name}"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Loss and logits of a batch.
+    pub(super) fn run(&mut self, images: &[f32], targets: &Targets) -> Result<Forward> {
+        self.images.1.write(images)?;
+        match self.labels.element() {
+            ElementType::Int64 => self.labels.write(&targets.classes)?,
+            _ => self.labels.write(&targets.numbers)?,
+        }
+        self.mask.write(&targets.mask)?;
+        let mut binding = match self.binding.take() {
+            Some(binding) => binding,
+            None => self.bind()?,
+        };
+        let fetched = self.session.run(&mut binding);
+        self.binding = Some(binding);
+        let mut fetched = fetched?;
+        let loss = fetched.take(names::LOSS)?.to_vec::<f32>()?.first().copied().unwrap_or(f32::NAN);
+        let logits = fetched.take(&self.logits)?.to_vec::<f32>()?;
+        Ok(Forward { loss, logits: Some(logits) })
+    }
+
+    fn bind(&self) -> Result<Binding> {
+        let mut binding = self.session.binding()?;
+        binding.bind_input(&self.images.0, &self.images.1)?;
+        binding.bind_input(names::LABELS, &self.labels)?;
+        binding.bind_input(names::MASK, &self.mask)?;
+        for (_, input, tensor) in &self.weights {
+            binding.bind_input(input, tensor)?;
+        }
+        binding.fetch_output(names::LOSS, Place::Host)?;
+        binding.fetch_output(&self.logits, Place::Host)?;
+        Ok(binding)
+    }
+
+    /// Lets `token` stop runs.
+    pub(super) fn cancel_with(&mut self, token: &CancelToken) -> Result<()> {
+        self.session.cancel_with(token)
+    }
+}

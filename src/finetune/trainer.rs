@@ -1,0 +1,354 @@
+//! The trainer: epochs of steps, with everyone told who asked to be.
+
+use crate::error::{Error, Result};
+use crate::finetune::access::{Shown, StepAccess};
+use crate::finetune::loader::Loader;
+use crate::finetune::step::TrainStep;
+use crate::hooks::{Callbacks, Context, Event, Phase, Schedule, Split, TrainerState};
+
+/// What becomes of batches at the end of an epoch that are too few for an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Tail {
+    /// They make an update of their own, as in Lightning.
+    #[default]
+    Update,
+    /// Their gradients wait for the next epoch, as in ClinicaDL.
+    Carry,
+}
+
+/// How a training goes.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct FitOptions {
+    /// How many epochs there will be in all.
+    pub epochs: u64,
+    /// The learning rate, 0 or more: the largest of the schedule.
+    pub learning_rate: f64,
+    /// How it changes from epoch to epoch.
+    pub schedule: Option<Schedule>,
+    /// Batches of an update, 1 or more.
+    pub accumulate: usize,
+    /// What becomes of too few batches at the end of an epoch.
+    pub tail: Tail,
+    /// Validates after every so many epochs, 1 or more.
+    pub validate_every: u64,
+    /// Decides the order of the data.
+    pub seed: u64,
+    /// Which of several divisions of the data this is, added to the seed where there are more than one.
+    pub split_index: i64,
+    /// How many divisions there are; 0 or 1: no cross-validation.
+    pub splits: u64,
+}
+
+impl FitOptions {
+    /// Defaults: a constant learning rate, an update a batch, a validation an epoch, seed 42.
+    pub fn new(epochs: u64, learning_rate: f64) -> FitOptions {
+        FitOptions {
+            epochs,
+            learning_rate,
+            schedule: None,
+            accumulate: 1,
+            tail: Tail::default(),
+            validate_every: 1,
+            seed: 42,
+            split_index: -1,
+            splits: 0,
+        }
+    }
+
+    /// The seed, and the index of the division added to it where there are several (InnerEye's rule).
+    pub fn effective_seed(&self) -> u64 {
+        if self.splits > 1 { self.seed.wrapping_add_signed(self.split_index) } else { self.seed }
+    }
+
+    fn check(&self) -> Result<()> {
+        if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
+            let message = format!("expected a learning rate of 0 or more, got {}", self.learning_rate);
+            return Err(Error::invalid(message));
+        }
+        if self.accumulate == 0 || self.validate_every == 0 {
+            return Err(Error::invalid(
+                "expected 1 batch an update and 1 epoch a validation, or more; got 0",
+            ));
+        }
+        self.schedule.as_ref().map_or(Ok(()), |schedule| schedule.check(self.learning_rate, self.epochs))
+    }
+}
+
+/// Trains, validates, tests and predicts with a [`TrainStep`], and tells its callbacks of everything.
+///
+/// An error of a step, a loader or a callback ends the run: every callback hears of it
+/// ([`Event::Exception`]), then it goes on to the caller. The weights stay as the last complete update left them.
+#[derive(Debug)]
+pub struct Trainer {
+    step: TrainStep,
+    callbacks: Callbacks,
+    options: FitOptions,
+    state: TrainerState,
+}
+
+/// Takes the number of a batch, how many of its images count (`None`: all), and its logits `[N, K, H, W]`.
+pub type TakeLogits<'a> = dyn FnMut(usize, Option<usize>, &[f32]) -> Result<()> + 'a;
+
+/// Mean of a number over images.
+#[derive(Debug, Default)]
+struct Mean {
+    sum: f64,
+    count: f64,
+}
+
+impl Mean {
+    fn add(&mut self, value: f64, count: usize) {
+        self.sum += value * count as f64;
+        self.count += count as f64;
+    }
+
+    fn value(&self) -> f64 {
+        self.sum / self.count
+    }
+}
+
+impl Trainer {
+    /// A trainer of `step`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for settings out of range; a callback's.
+    pub fn new(step: TrainStep, options: FitOptions, callbacks: Callbacks) -> Result<Trainer> {
+        options.check()?;
+        let state = TrainerState { epochs: options.epochs, ..TrainerState::default() };
+        let mut trainer = Trainer { step, callbacks, options, state };
+        trainer.watched(|own| own.tell(Event::TrainerInit))?;
+        Ok(trainer)
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> &TrainerState {
+        &self.state
+    }
+
+    /// The step, with the weights as they are.
+    pub fn step(&self) -> &TrainStep {
+        &self.step
+    }
+
+    /// The step, to be used by itself again.
+    pub fn into_step(self) -> TrainStep {
+        self.step
+    }
+
+    /// Trains for the epochs that are left, and validates in between where there are data for it.
+    ///
+    /// # Errors
+    /// Of a step, a loader or a callback.
+    pub fn fit(&mut self, train: &mut dyn Loader, validation: Option<&mut dyn Loader>) -> Result<()> {
+        self.watched(|own| own.fit_all(train, validation))
+    }
+
+    /// Validates; gives the metrics.
+    ///
+    /// # Errors
+    /// Of an evaluation, a loader or a callback.
+    pub fn validate(&mut self, data: &mut dyn Loader) -> Result<Vec<(String, f64)>> {
+        self.watched(|own| own.evaluation(data, Phase::Validate, [Event::ValidateStart, Event::ValidateEnd]))
+    }
+
+    /// Tests; gives the metrics.
+    ///
+    /// # Errors
+    /// Of an evaluation, a loader or a callback.
+    pub fn test(&mut self, data: &mut dyn Loader) -> Result<Vec<(String, f64)>> {
+        self.watched(|own| own.evaluation(data, Phase::Test, [Event::TestStart, Event::TestEnd]))
+    }
+
+    /// Predicts; `take` gets the logits of every batch.
+    ///
+    /// # Errors
+    /// Of an evaluation, a loader, a callback or `take`.
+    pub fn predict(&mut self, data: &mut dyn Loader, take: &mut TakeLogits<'_>) -> Result<()> {
+        self.watched(|own| own.prediction(data, take))
+    }
+
+    /// Predicts over parts of the data, in the order given, between
+    /// [`InferenceStart`](Event::InferenceStart) and [`InferenceEnd`](Event::InferenceEnd). InnerEye's order is test,
+    /// validation, training.
+    ///
+    /// # Errors
+    /// Of an evaluation, a loader or a callback.
+    pub fn infer(&mut self, splits: &mut [(Split, &mut dyn Loader)]) -> Result<()> {
+        self.watched(|own| {
+            own.tell(Event::InferenceStart)?;
+            for (split, data) in splits {
+                tracing::info!("Starting inference on {} set", split.name());
+                own.state.split = Some(*split);
+                let done = own.prediction(&mut **data, &mut |_, _, _| Ok(()));
+                own.state.split = None;
+                done?;
+            }
+            own.tell(Event::InferenceEnd)
+        })
+    }
+
+    /// Does something of which every callback hears if it fails.
+    fn watched<R>(&mut self, work: impl FnOnce(&mut Trainer) -> Result<R>) -> Result<R> {
+        let done = work(self);
+        if let Err(error) = &done {
+            self.step.discard();
+            self.callbacks.exception(error, &mut self.state);
+            (self.state.phase, self.state.split) = (Phase::Idle, None);
+        }
+        done
+    }
+
+    fn tell(&mut self, event: Event) -> Result<()> {
+        self.show(event, None, &[], Shown::default()).map(|_| ())
+    }
+
+    /// Tells of an event; whether a callback vetoed what comes next.
+    fn show(
+        &mut self,
+        event: Event,
+        loss: Option<f64>,
+        metrics: &[(String, f64)],
+        shown: Shown<'_>,
+    ) -> Result<bool> {
+        if self.callbacks.is_empty() {
+            return Ok(false);
+        }
+        let mut access = StepAccess { step: &mut self.step, shown };
+        let mut context = Context::new(&mut self.state);
+        (context.loss, context.metrics) = (loss, metrics);
+        context.access = Some(&mut access);
+        self.callbacks.call(event, &mut context)?;
+        Ok(context.vetoed)
+    }
+
+    fn fit_all(&mut self, train: &mut dyn Loader, mut validation: Option<&mut dyn Loader>) -> Result<()> {
+        self.state.phase = Phase::Train;
+        self.tell(Event::TrainStart)?;
+        while self.state.epoch < self.options.epochs && !self.state.should_stop {
+            self.state.epoch += 1;
+            self.state.batch = 0;
+            let k = self.state.epoch - 1;
+            self.state.learning_rate = match &self.options.schedule {
+                Some(schedule) => schedule.rate(self.options.learning_rate, k, self.options.epochs),
+                None => self.options.learning_rate,
+            };
+            self.tell(Event::EpochStart)?;
+            let mut metrics = self.train_epoch(train)?;
+            if let Some(data) = &mut validation
+                && self.state.epoch.is_multiple_of(self.options.validate_every)
+            {
+                let events = [Event::ValidationStart, Event::ValidationEnd];
+                let found = self.evaluation(&mut **data, Phase::Validation, events)?;
+                self.state.phase = Phase::Train;
+                metrics.extend(found.into_iter().map(|(name, value)| (format!("val/{name}"), value)));
+            }
+            self.show(Event::EpochMetrics, None, &metrics, Shown::default())?;
+            self.show(Event::EpochEnd, None, &metrics, Shown::default())?;
+        }
+        self.tell(Event::TrainEnd)?;
+        self.state.phase = Phase::Idle;
+        Ok(())
+    }
+
+    /// The batches of an epoch; the metrics of training, `train/` before their names.
+    fn train_epoch(&mut self, train: &mut dyn Loader) -> Result<Vec<(String, f64)>> {
+        // Another order in every epoch; the multiplier keeps seeds of neighbouring runs apart.
+        let seed = self.options.effective_seed().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        train.begin(seed.wrapping_add(self.state.epoch))?;
+        let batches = train.batches();
+        let mut losses = Mean::default();
+        let mut rates = Mean::default();
+        for index in 0..batches {
+            self.state.batch = index as u64 + 1;
+            let images = train.images(index);
+            let batch = train.batch(index)?;
+            self.tell(Event::BatchStart)?;
+            self.tell(Event::ForwardStart)?;
+            let output = self.step.accumulate(&batch)?;
+            let loss = f64::from(output.loss);
+            let count = images.unwrap_or(self.step.image_shape().first().copied().unwrap_or(1));
+            losses.add(loss, count);
+            rates.add(self.state.learning_rate, 1);
+            let shown = Shown { logits: output.logits.as_deref(), has_gradients: true };
+            self.show(Event::BackwardStart, Some(loss), &[], shown)?;
+            self.show(Event::BackwardEnd, Some(loss), &[], shown)?;
+            let is_last = index + 1 == batches && self.options.tail == Tail::Update;
+            if self.step.waiting() as usize >= self.options.accumulate || is_last {
+                let vetoed = self.show(Event::OptimizerStepStart, Some(loss), &[], shown)?;
+                if vetoed {
+                    self.step.discard();
+                } else {
+                    self.step.apply(self.state.learning_rate as f32)?;
+                    self.state.global_step += 1;
+                    let shown = Shown { has_gradients: false, ..shown };
+                    self.show(Event::OptimizerStepEnd, Some(loss), &[], shown)?;
+                }
+            }
+            self.show(Event::BatchEnd, Some(loss), &[], Shown { has_gradients: false, ..shown })?;
+        }
+        let metrics =
+            vec![("train/Loss".to_owned(), losses.value()), ("train/LearningRate".to_owned(), rates.value())];
+        self.show(Event::BatchesEnd, None, &metrics, Shown::default())?;
+        Ok(metrics)
+    }
+
+    /// Batches without training, between two events.
+    fn evaluation(
+        &mut self,
+        data: &mut dyn Loader,
+        phase: Phase,
+        [start, end]: [Event; 2],
+    ) -> Result<Vec<(String, f64)>> {
+        let (before, trained) = (self.state.phase, self.state.batch);
+        self.state.phase = phase;
+        self.state.batch = 0;
+        self.tell(start)?;
+        data.begin(self.options.effective_seed())?;
+        let mut losses = Mean::default();
+        for index in 0..data.batches() {
+            self.state.batch = index as u64 + 1;
+            let images = data.images(index);
+            let batch = data.batch(index)?;
+            self.tell(Event::BatchStart)?;
+            self.tell(Event::EvaluationStart)?;
+            let output = self.step.evaluate(&batch)?;
+            let loss = f64::from(output.loss);
+            let count = images.unwrap_or(self.step.image_shape().first().copied().unwrap_or(1));
+            losses.add(loss, count);
+            let shown = Shown { logits: output.logits.as_deref(), has_gradients: false };
+            self.show(Event::MetricsStart, Some(loss), &[], shown)?;
+            let metrics = [("Loss".to_owned(), loss)];
+            self.show(Event::MetricsEnd, Some(loss), &metrics, shown)?;
+            self.show(Event::BatchEnd, Some(loss), &metrics, shown)?;
+        }
+        let metrics = vec![("Loss".to_owned(), losses.value())];
+        self.show(Event::EvaluationBatchesEnd, None, &metrics, Shown::default())?;
+        self.show(end, None, &metrics, Shown::default())?;
+        (self.state.phase, self.state.batch) = (before, trained);
+        Ok(metrics)
+    }
+
+    fn prediction(&mut self, data: &mut dyn Loader, take: &mut TakeLogits<'_>) -> Result<()> {
+        let before = self.state.phase;
+        self.state.phase = Phase::Predict;
+        self.tell(Event::PredictStart)?;
+        data.begin(self.options.effective_seed())?;
+        for index in 0..data.batches() {
+            self.state.batch = index as u64 + 1;
+            let images = data.images(index);
+            let batch = data.batch(index)?;
+            self.tell(Event::BatchStart)?;
+            self.tell(Event::PredictionStart)?;
+            let output = self.step.evaluate(&batch)?;
+            let shown = Shown { logits: output.logits.as_deref(), has_gradients: false };
+            self.show(Event::PredictionEnd, None, &[], shown)?;
+            take(index, images, output.logits.as_deref().unwrap_or(&[]))?;
+            self.show(Event::BatchEnd, None, &[], shown)?;
+        }
+        self.tell(Event::PredictEnd)?;
+        self.state.phase = before;
+        Ok(())
+    }
+}
