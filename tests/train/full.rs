@@ -17,7 +17,7 @@ use glebe::onnx::proto::ModelProto;
 use glebe::weights::tensors::{Elements, Tensors};
 use prost::Message as _;
 
-use crate::generated::{PLACES, batch, checksum, places, projections, weights};
+use crate::generated::{PLACES, Recipe, batch, checksum, places, projections};
 use crate::golden::{Array, Golden, runtime};
 use crate::networks::{bands, run_options};
 
@@ -43,14 +43,14 @@ fn short(path: &Path) -> String {
     path.file_stem().unwrap().to_string_lossy().into_owned()
 }
 
-/// The model of a skeleton, and the checksum of what was generated: an initializer's text gives offset and scale.
+/// The model of a skeleton, and the checksum of what was generated: an initializer's text says how.
 fn filled(path: &Path) -> (ModelProto, u64) {
     let mut model = ModelProto::decode(&*std::fs::read(path).unwrap()).unwrap();
     let mut sum = 0u64;
     for tensor in &mut model.graph.as_mut().unwrap().initializer {
-        let Some((offset, scale)) = tensor.doc_string.split_once(' ') else { continue };
+        let Some(recipe) = Recipe::read(&tensor.doc_string) else { continue };
         let count = tensor.dims.iter().product::<i64>() as usize;
-        let values = weights(&tensor.name, count, offset.parse().unwrap(), scale.parse().unwrap());
+        let values = recipe.weights(&tensor.name, count);
         sum = sum.wrapping_add(checksum(&values));
         tensor.raw_data = Some(values.iter().flat_map(|value| value.to_le_bytes()).collect());
         tensor.doc_string.clear();
@@ -216,9 +216,10 @@ fn full_networks_with_batch_statistics_step_as_in_pytorch() {
 #[test]
 fn what_is_generated_is_what_the_goldens_were_made_with() {
     // The first weights that Python generates of this name, by their bits.
-    let first =
-        weights("encoder.conv1.weight", 3, 1.0, 0.1).iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-    assert_eq!(first, [0x3F8B_F3BB, 0x3F87_45A4, 0x3F7C_4CE1]);
+    let recipe = Recipe { offset: 1.0, scale: 0.1, period: 2 };
+    let first: Vec<u32> =
+        recipe.weights("encoder.conv1.weight", 3).iter().map(|value| value.to_bits()).collect();
+    assert_eq!(first, [0x3F8B_F3BB, 0xBF87_45A4, 0x3F7C_4CE1]);
     for path in models() {
         let golden = Golden::read(&path.with_extension("safetensors"));
         assert_eq!(filled(&path).1.to_string(), golden.note("weights"), "{}: weights", short(&path));

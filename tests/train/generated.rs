@@ -30,11 +30,33 @@ impl Stream {
     }
 }
 
-/// The weights of a name.
-pub(crate) fn weights(name: &str, count: usize, offset: f32, scale: f32) -> Vec<f32> {
-    let mut stream = Stream::of(name);
-    let unit = 2.0f32.powi(-23);
-    (0..count).map(|_| offset + scale * (stream.whole(24) as f32 * unit)).collect()
+/// What weights are made of: offset and scale, and every how many-th has the other sign (none for 0).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recipe {
+    pub(crate) offset: f32,
+    pub(crate) scale: f32,
+    pub(crate) period: usize,
+}
+
+impl Recipe {
+    /// Out of an initializer's text.
+    pub(crate) fn read(text: &str) -> Option<Recipe> {
+        let mut words = text.split(' ');
+        let offset = words.next()?.parse().ok()?;
+        let scale = words.next()?.parse().ok()?;
+        Some(Recipe { offset, scale, period: words.next()?.parse().ok()? })
+    }
+
+    /// The weights of a name.
+    pub(crate) fn weights(self, name: &str, count: usize) -> Vec<f32> {
+        let mut stream = Stream::of(name);
+        let unit = 2.0f32.powi(-23);
+        let weight = |index: usize| {
+            let weight = self.offset + self.scale * (stream.whole(24) as f32 * unit);
+            if self.period > 0 && (index + 1).is_multiple_of(self.period) { -weight } else { weight }
+        };
+        (0..count).map(weight).collect()
+    }
 }
 
 /// Of float32's bits: the sum of entry i times 2 i + 1.

@@ -35,10 +35,14 @@ def whole(name, shape, bits):
     return (stream(name, shape) >> U64(64 - bits)).astype(np.int64) - 2 ** (bits - 1)
 
 
-def weight(name, shape, offset, scale):
-    """float32: offset + scale * u, u in [-1, 1) in steps of 2^-23."""
+def weight(name, shape, offset, scale, period):
+    """float32: offset + scale * u, u in [-1, 1) in steps of 2^-23; entries period - 1, 2 period - 1 ... with the other
+    sign, none if the period is 0."""
     u = whole(name, shape, 24).astype(np.float32) * np.float32(2.0**-23)
-    return np.float32(offset) + np.float32(scale) * u
+    made = np.float32(offset) + np.float32(scale) * u
+    if period:
+        made.reshape(-1)[period - 1 :: period] *= -1
+    return made
 
 
 def checksum(array):
