@@ -24,7 +24,7 @@ use crate::networks::{bands, run_options};
 /// Error of a gradient, by its projections and of its norm.
 const GRADIENT: f64 = 1e-4;
 /// Error of an entry, in root mean squares of the gradient: rounding is not spread evenly over a gradient's entries.
-const ENTRY: f64 = 1e-2;
+const ENTRY: f64 = 1e-3;
 /// Relative error of a loss.
 const LOSS: f64 = 1e-4;
 /// Error of running means and deviations after a step, in the channels' deviations.
