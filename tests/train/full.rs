@@ -205,12 +205,12 @@ fn check(norms: BatchNorm, at_least: usize) {
 
 #[test]
 fn full_networks_step_as_in_pytorch() {
-    check(BatchNorm::Frozen, 2);
+    check(BatchNorm::Frozen, 15);
 }
 
 #[test]
 fn full_networks_with_batch_statistics_step_as_in_pytorch() {
-    check(BatchNorm::Train, 1);
+    check(BatchNorm::Train, 12);
 }
 
 #[test]

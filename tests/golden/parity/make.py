@@ -5,9 +5,9 @@ Their weights would be gigabytes, so most numbers are generated, by Rust (tests/
 
   NETWORK.onnx         the first form of the network (initializers named as in the state_dict), with short names for the
                        values between nodes. An initializer with a `doc_string` has no elements: the text gives the
-                       offset, the scale and the period of generated.weight, by its name. They are the mean (0 for weights
-                       of two axes and more) and the deviation of what the network began with, or see STEADY. Elements
-                       are there of what has no more than 16, of BatchNorm's running statistics, and of the last
+                       offset, the scale and the period of generated.weight, by its name. Mean (0 for weights of two axes
+                       and more) and deviation are those of what the network began with, or see STEADY. Elements are
+                       there of what has no more than 16, of BatchNorm's running statistics, and of the last
                        convolution: calibrated with networks.warm_up and networks.balance once the others were generated
   NETWORK.safetensors  what PyTorch makes of it:
     losses [3] f64                losses of three steps of AdamW (weight decay 0.01), norms with frozen statistics
@@ -20,15 +20,16 @@ Their weights would be gigabytes, so most numbers are generated, by Rust (tests/
     its metadata                  batch, train.batch: number of the first batch (generated.batch), the next two follow;
                                   count, size: images of a batch and their sides; loss, params, lr, weight_decay;
                                   gradients, statistics: JSON lists of initializers, the rows' names; weights, images:
-                                  checksums of all generated weights in the file's order and of the first batch's images;
+                                  checksums of all generated weights together and of the first batch's images;
                                   float32, train.float32: how far PyTorch's own float32 is from the rest, largest
                                   relative difference of a loss, of a gradient by its projections, and of an entry
                                   in root mean squares of the gradient
 
 All reference numbers are of float64 runs from the float32 weights. The batches are calm: no activation is so near to the
 kink of a ReLU that rounding decides on its side. PyTorch's float32 gradients are within 3e-5 of float64's there, and
-within 5e-5 with images changed by a millionth and weights by a third of that, at random, as often as DRAWS says. The learning rate is the highest of RATES at which PyTorch's
-float32 losses, also with images changed by rounding, stay within 1e-5.
+within 5e-5 with images changed by a millionth and weights by a third of that, at random, as often as DRAWS says. The
+learning rate is the highest of RATES at which PyTorch's float32 losses, also with images changed by rounding, stay within
+1e-5. A network without a calm batch gets no golden, and what it has not in training is left out; the script says so.
 
 needs: numpy, onnx, onnxruntime, safetensors, segmentation_models_pytorch, timm, torch
 usage: make.py [NETWORK ...]
@@ -68,7 +69,7 @@ RATES, RISE = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6), 1.1
 # and mean 1.35, or -1.35 in every fourth channel, the same ones everywhere, so that sums are no nearer to 0: there are three
 # deviations between mean and kink, and activations near it a hundredth of what they were. Some are still beyond it.
 STEADY = {"unet_r18", "segformer_b0", "unetpp_r34", "fpn_effb0", "pan_r18", "deeplab3_r18", "unet_mnv3", "manet_r18", "unet_scse",
-          "upernet_convnext", "unet_convnext", "unet_swin", "dpt_vit", "linknet_r18"}
+          "upernet_convnext", "deeplab_mnv2", "unet_convnext", "unet_swin", "dpt_vit", "linknet_r18"}
 STEADY_WEIGHT, STEADY_BIAS = (0.4, 0.05, 0), (1.35, 0.15, 4)
 
 
