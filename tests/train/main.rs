@@ -9,6 +9,8 @@
 )]
 
 mod exports;
+mod full;
+mod generated;
 mod golden;
 mod losses;
 mod networks;

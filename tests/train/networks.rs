@@ -19,7 +19,7 @@ fn models() -> Vec<PathBuf> {
 }
 
 /// The targets of one step of a regression: the images' second and first band.
-fn bands(images: &Array) -> Vec<f32> {
+pub(crate) fn bands(images: &Array) -> Vec<f32> {
     let (n, c) = (images.shape[0], images.shape[1]);
     let pixels = images.values.len() / (n * c);
     let band = |image: usize, band: usize| &images.values[(image * c + band) * pixels..][..pixels];
