@@ -5,11 +5,52 @@ use crate::autodiff::compile::names;
 use crate::autodiff::evaluation::{Evaluation, compile_evaluation};
 use crate::autodiff::lowering::lowered;
 use crate::error::{Error, Result};
-use crate::finetune::batch::Targets;
+use crate::finetune::batch::{Batch, Targets};
 use crate::finetune::engine::Forward;
+use crate::finetune::step::{StepOutput, TrainStep};
 use crate::onnx::{Document, ElementType};
 use crate::runtime::{Binding, BoundSession, CancelToken, DeviceTensor, Place, Runtime, SessionOptions};
 use crate::weights::tensors::{Elements, Tensors};
+
+impl TrainStep {
+    /// Loss and logits of a batch by the weights as they are now, as the model is used: by the running statistics of
+    /// BatchNormalization, without gradients. The loss is that of the main output. Changes nothing.
+    ///
+    /// The first call builds a session for it, which takes as long as opening the model.
+    ///
+    /// # Errors
+    /// As [`TrainStep::accumulate`]; `Mismatch` for a batch without images also where its features are kept.
+    pub fn evaluate(&mut self, batch: &Batch<'_>) -> Result<StepOutput> {
+        let expected: usize = self.image_shape.iter().product();
+        if batch.images.len() != expected {
+            return Err(self.wrong_images(batch.images.len()));
+        }
+        self.targets.fill(batch, &self.options.loss, &self.logits_shape)?;
+        let mut evaluator = match self.evaluator.take() {
+            Some(evaluator) => evaluator,
+            None => {
+                let mut made = Evaluator::new(&self.runtime, &self.document, &self.options, &self.session)?;
+                if let Some(token) = &self.token {
+                    made.cancel_with(token)?;
+                }
+                self.is_current = false;
+                made
+            }
+        };
+        let output = self.evaluated(&mut evaluator, batch);
+        self.evaluator = Some(evaluator);
+        output
+    }
+
+    fn evaluated(&mut self, evaluator: &mut Evaluator, batch: &Batch<'_>) -> Result<StepOutput> {
+        if !self.is_current {
+            evaluator.load(&[&self.engine.weights(None)?, &self.engine.statistics(None)?])?;
+            self.is_current = true;
+        }
+        let Forward { loss, logits } = evaluator.run(batch.images, &self.targets)?;
+        Ok(StepOutput { loss, logits, applied: None })
+    }
+}
 
 /// The session that gives loss and logits, and a copy of the weights.
 #[derive(Debug)]

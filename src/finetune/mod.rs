@@ -5,6 +5,8 @@
 
 mod access;
 mod batch;
+mod checkpoint;
+mod checkpoints;
 mod device;
 mod device_graph;
 mod engine;
@@ -22,6 +24,8 @@ mod trainer;
 mod update;
 
 pub use batch::{Batch, Labels};
+pub use checkpoint::{Checkpoint, fingerprint};
+pub use checkpoints::{BEST, Checkpoints, LAST};
 pub use export::NOTE_KEY;
 pub use features::{CacheUse, FeatureCache};
 pub use loader::{ArrayLoader, Loader};

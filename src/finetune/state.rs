@@ -57,7 +57,7 @@ impl TrainState {
         tensors::to_bytes(&all, &metadata)
     }
 
-    fn flat(&self) -> (Tensors, BTreeMap<String, String>) {
+    pub(super) fn flat(&self) -> (Tensors, BTreeMap<String, String>) {
         let mut all = Tensors::new();
         let mut put = |prefix: &str, tensors: &Tensors| {
             all.extend(tensors.iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor.clone())));
@@ -95,7 +95,7 @@ impl TrainState {
         TrainState::from_file(all, &metadata)
     }
 
-    fn from_file(all: Tensors, metadata: &HashMap<String, String>) -> Result<TrainState> {
+    pub(super) fn from_file(all: Tensors, metadata: &HashMap<String, String>) -> Result<TrainState> {
         match metadata.get(FORMAT).map(String::as_str) {
             Some("1") => {}
             Some(other) => {

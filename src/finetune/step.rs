@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::autodiff::adapter::Adapter;
 use crate::autodiff::compile::{compile, compile_prepared};
@@ -10,8 +11,9 @@ use crate::autodiff::{Kernels, Parameter, StepOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::StagedFile;
 use crate::finetune::batch::{Batch, Targets};
+use crate::finetune::checkpoint::fingerprint;
 use crate::finetune::device::Device;
-use crate::finetune::engine::{Data, Engine, Forward, Rate};
+use crate::finetune::engine::{Data, Engine, Rate};
 use crate::finetune::evaluator::Evaluator;
 use crate::finetune::export;
 use crate::finetune::features::{CacheUse, FeatureCache, Features};
@@ -87,29 +89,30 @@ pub struct Applied {
 /// one at a time.
 #[derive(Debug)]
 pub struct TrainStep {
-    options: StepOptions,
-    document: crate::onnx::Document,
+    pub(super) options: StepOptions,
+    pub(super) document: crate::onnx::Document,
     /// Trained tensors that are an Identity of another in the file, and that other.
     untied: Vec<(String, String)>,
-    engine: Box<dyn Engine>,
+    pub(super) engine: Box<dyn Engine>,
     features: Option<Features>,
     parameters: Vec<Parameter>,
     adapters: Vec<Adapter>,
-    image_shape: Vec<usize>,
-    logits_shape: Vec<usize>,
+    pub(super) image_shape: Vec<usize>,
+    pub(super) logits_shape: Vec<usize>,
     trained: Vec<String>,
+    fingerprint: OnceLock<String>,
     trained_elements: usize,
-    targets: Targets,
+    pub(super) targets: Targets,
     updates: u64,
     scale: f32,
     wants_logits: bool,
-    runtime: Runtime,
-    session: SessionOptions,
-    token: Option<CancelToken>,
+    pub(super) runtime: Runtime,
+    pub(super) session: SessionOptions,
+    pub(super) token: Option<CancelToken>,
     /// What evaluates, from the first evaluation on.
-    evaluator: Option<Evaluator>,
+    pub(super) evaluator: Option<Evaluator>,
     /// Whether its weights are those of now.
-    is_current: bool,
+    pub(super) is_current: bool,
 }
 
 impl TrainStep {
@@ -178,6 +181,7 @@ impl TrainStep {
             image_shape: image_shape.ok_or_else(|| Error::internal("a model without input"))?,
             logits_shape,
             trained,
+            fingerprint: OnceLock::new(),
             trained_elements,
             targets: Targets::default(),
             updates: 0,
@@ -250,45 +254,7 @@ impl TrainStep {
         Ok(StepOutput { loss: forward.loss, logits: forward.logits, applied: None })
     }
 
-    /// Loss and logits of a batch by the weights as they are now, as the model is used: by the running statistics of
-    /// BatchNormalization, without gradients. The loss is that of the main output. Changes nothing.
-    ///
-    /// The first call builds a session for it, which takes as long as opening the model.
-    ///
-    /// # Errors
-    /// As [`TrainStep::accumulate`]; `Mismatch` for a batch without images also where its features are kept.
-    pub fn evaluate(&mut self, batch: &Batch<'_>) -> Result<StepOutput> {
-        let expected: usize = self.image_shape.iter().product();
-        if batch.images.len() != expected {
-            return Err(self.wrong_images(batch.images.len()));
-        }
-        self.targets.fill(batch, &self.options.loss, &self.logits_shape)?;
-        let mut evaluator = match self.evaluator.take() {
-            Some(evaluator) => evaluator,
-            None => {
-                let mut made = Evaluator::new(&self.runtime, &self.document, &self.options, &self.session)?;
-                if let Some(token) = &self.token {
-                    made.cancel_with(token)?;
-                }
-                self.is_current = false;
-                made
-            }
-        };
-        let output = self.evaluated(&mut evaluator, batch);
-        self.evaluator = Some(evaluator);
-        output
-    }
-
-    fn evaluated(&mut self, evaluator: &mut Evaluator, batch: &Batch<'_>) -> Result<StepOutput> {
-        if !self.is_current {
-            evaluator.load(&[&self.engine.weights(None)?, &self.engine.statistics(None)?])?;
-            self.is_current = true;
-        }
-        let Forward { loss, logits } = evaluator.run(batch.images, &self.targets)?;
-        Ok(StepOutput { loss, logits, applied: None })
-    }
-
-    fn wrong_images(&self, got: usize) -> Error {
+    pub(super) fn wrong_images(&self, got: usize) -> Error {
         let expected: usize = self.image_shape.iter().product();
         let message = format!("expected {expected} samples for images {:?}, got {got}", self.image_shape);
         Error::new(ErrorKind::Mismatch, message)
@@ -476,11 +442,21 @@ impl TrainStep {
     /// # Errors
     /// `Mismatch` naming the first tensor of another step; the runtime's. The step stays as it was.
     pub fn set_state(&mut self, state: &TrainState) -> Result<()> {
-        state.check_against(&self.current()?)?;
+        self.check_state(state)?;
         self.is_current = false;
         self.engine.restore(state)?;
         (self.updates, self.scale) = (state.updates, state.loss_scale);
         Ok(())
+    }
+
+    /// That a state is one of this step.
+    pub(super) fn check_state(&self, state: &TrainState) -> Result<()> {
+        state.check_against(&self.current()?)
+    }
+
+    /// The [`fingerprint`](crate::finetune::fingerprint) of the model that was opened.
+    pub fn model_fingerprint(&self) -> String {
+        self.fingerprint.get_or_init(|| fingerprint(self.document.bytes())).clone()
     }
 
     /// How the feature cache was used; all zeros without one.

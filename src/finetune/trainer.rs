@@ -1,7 +1,9 @@
 //! The trainer: epochs of steps, with everyone told who asked to be.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::access::{Shown, StepAccess};
+use crate::finetune::checkpoint::Checkpoint;
+use crate::finetune::checkpoints::{Best, Checkpoints};
 use crate::finetune::loader::Loader;
 use crate::finetune::step::TrainStep;
 use crate::hooks::{Callbacks, Context, Event, Phase, Schedule, Split, TrainerState};
@@ -39,6 +41,8 @@ pub struct FitOptions {
     pub split_index: i64,
     /// How many divisions there are; 0 or 1: no cross-validation.
     pub splits: u64,
+    /// What is kept at the end of epochs.
+    pub checkpoints: Option<Checkpoints>,
 }
 
 impl FitOptions {
@@ -54,6 +58,7 @@ impl FitOptions {
             seed: 42,
             split_index: -1,
             splits: 0,
+            checkpoints: None,
         }
     }
 
@@ -72,6 +77,14 @@ impl FitOptions {
                 "expected 1 batch an update and 1 epoch a validation, or more; got 0",
             ));
         }
+        if let Some(checkpoints) = &self.checkpoints {
+            if self.tail == Tail::Carry && self.accumulate > 1 {
+                let message =
+                    "checkpoints hold no gradients that wait: let the tail of an epoch be an update";
+                return Err(Error::new(ErrorKind::NotSupported, message));
+            }
+            checkpoints.check()?;
+        }
         self.schedule.as_ref().map_or(Ok(()), |schedule| schedule.check(self.learning_rate, self.epochs))
     }
 }
@@ -86,10 +99,16 @@ pub struct Trainer {
     callbacks: Callbacks,
     options: FitOptions,
     state: TrainerState,
+    best: Best,
+    /// What the next fit goes on from.
+    resumed: Option<Checkpoint>,
 }
 
 /// Takes the number of a batch, how many of its images count (`None`: all), and its logits `[N, K, H, W]`.
 pub type TakeLogits<'a> = dyn FnMut(usize, Option<usize>, &[f32]) -> Result<()> + 'a;
+
+/// Under which name the best metric stands among the callbacks' states.
+const BEST_STATE: &str = "checkpoints";
 
 /// Mean of a number over images.
 #[derive(Debug, Default)]
@@ -117,7 +136,8 @@ impl Trainer {
     pub fn new(step: TrainStep, options: FitOptions, callbacks: Callbacks) -> Result<Trainer> {
         options.check()?;
         let state = TrainerState { epochs: options.epochs, ..TrainerState::default() };
-        let mut trainer = Trainer { step, callbacks, options, state };
+        let best = Best::default();
+        let mut trainer = Trainer { step, callbacks, options, state, best, resumed: None };
         trainer.watched(|own| own.tell(Event::TrainerInit))?;
         Ok(trainer)
     }
@@ -135,6 +155,67 @@ impl Trainer {
     /// The step, to be used by itself again.
     pub fn into_step(self) -> TrainStep {
         self.step
+    }
+
+    /// Lets the next [`fit`](Trainer::fit) go on from a checkpoint: with the same options, data and callbacks, as if it had
+    /// never stopped.
+    ///
+    /// # Errors
+    /// `Mismatch` for a checkpoint of another model, seed or set of trained tensors. Nothing has changed then.
+    pub fn resume(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        let model = self.step.model_fingerprint();
+        if checkpoint.model != model {
+            let message = format!(
+                "the checkpoint is of another model: expected {}, got {}",
+                &model[..16],
+                checkpoint.model.get(..16).unwrap_or(&checkpoint.model)
+            );
+            return Err(Error::new(ErrorKind::Mismatch, message));
+        }
+        if checkpoint.seed != self.options.effective_seed() {
+            let (expected, got) = (self.options.effective_seed(), checkpoint.seed);
+            let message =
+                format!("the checkpoint is of a run with another seed: expected {expected}, got {got}");
+            return Err(Error::new(ErrorKind::Mismatch, message));
+        }
+        self.step.check_state(&checkpoint.train)?;
+        self.resumed = Some(checkpoint);
+        Ok(())
+    }
+
+    /// Lets the next [`fit`](Trainer::fit) go on from the newest checkpoint of the folder that can be read; whether there
+    /// is one.
+    ///
+    /// # Errors
+    /// `InvalidState` where the options have no checkpoints; as [`Trainer::resume`].
+    pub fn resume_newest(&mut self) -> Result<bool> {
+        let Some(checkpoints) = &self.options.checkpoints else {
+            return Err(Error::new(ErrorKind::InvalidState, "the options say nothing of checkpoints"));
+        };
+        match checkpoints.newest() {
+            None => Ok(false),
+            Some((path, found)) => {
+                self.resume(found).map_err(|error| error.at_path(&path))?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Where it stands, at the end of an epoch.
+    ///
+    /// # Errors
+    /// `InvalidState` while gradients wait; the runtime's.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let mut callbacks = self.callbacks.state_dict();
+        callbacks.insert(BEST_STATE.to_owned(), self.best.value.into());
+        Ok(Checkpoint {
+            epoch: self.state.epoch,
+            global_step: self.state.global_step,
+            seed: self.options.effective_seed(),
+            model: self.step.model_fingerprint(),
+            train: self.step.state()?,
+            callbacks,
+        })
     }
 
     /// Trains for the epochs that are left, and validates in between where there are data for it.
@@ -225,7 +306,13 @@ impl Trainer {
 
     fn fit_all(&mut self, train: &mut dyn Loader, mut validation: Option<&mut dyn Loader>) -> Result<()> {
         self.state.phase = Phase::Train;
-        self.tell(Event::TrainStart)?;
+        match self.resumed.take() {
+            Some(checkpoint) => {
+                self.tell(Event::Resume)?;
+                self.load(&checkpoint)?;
+            }
+            None => self.tell(Event::TrainStart)?,
+        }
         while self.state.epoch < self.options.epochs && !self.state.should_stop {
             self.state.epoch += 1;
             self.state.batch = 0;
@@ -245,10 +332,38 @@ impl Trainer {
                 metrics.extend(found.into_iter().map(|(name, value)| (format!("val/{name}"), value)));
             }
             self.show(Event::EpochMetrics, None, &metrics, Shown::default())?;
+            self.save(&metrics)?;
             self.show(Event::EpochEnd, None, &metrics, Shown::default())?;
         }
         self.tell(Event::TrainEnd)?;
         self.state.phase = Phase::Idle;
+        Ok(())
+    }
+
+    /// Applies a checkpoint; its message comes first.
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.state.checkpoint_message = checkpoint.message();
+        tracing::info!("{}", self.state.checkpoint_message);
+        self.tell(Event::CheckpointLoad)?;
+        self.step.set_state(&checkpoint.train)?;
+        self.callbacks.load_state_dict(&checkpoint.callbacks)?;
+        self.best.value = checkpoint.callbacks.get(BEST_STATE).and_then(serde_json::Value::as_f64);
+        (self.state.epoch, self.state.global_step) = (checkpoint.epoch, checkpoint.global_step);
+        Ok(())
+    }
+
+    /// Writes the checkpoints that are due.
+    fn save(&mut self, metrics: &[(String, f64)]) -> Result<()> {
+        let Some(checkpoints) = self.options.checkpoints.clone() else { return Ok(()) };
+        let is_last = self.state.epoch == self.options.epochs || self.state.should_stop;
+        let files = checkpoints.due(self.state.epoch, is_last, metrics, &mut self.best)?;
+        for path in &files {
+            self.show(Event::CheckpointSave, None, metrics, Shown::default())?;
+            self.checkpoint()?.write(path)?;
+        }
+        if !files.is_empty() {
+            checkpoints.rotate();
+        }
         Ok(())
     }
 

@@ -14,18 +14,18 @@ use serde_json::{Map, Value, json};
 
 use crate::fixtures::{Arrays, BATCH, SIZE, build, engines, options};
 
-type Log = Arc<Mutex<Vec<String>>>;
+pub(crate) type Log = Arc<Mutex<Vec<String>>>;
 
 /// Notes the name of every hook.
 #[derive(Debug, Clone, Default)]
-struct Recorder(Log);
+pub(crate) struct Recorder(Log);
 
 impl Recorder {
-    fn note(&self, name: impl ToString) {
+    pub(crate) fn note(&self, name: impl ToString) {
         self.0.lock().unwrap().push(name.to_string());
     }
 
-    fn taken(&self) -> Vec<String> {
+    pub(crate) fn taken(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
@@ -59,14 +59,14 @@ impl InnerEyeInferenceHooks for Recorder {
     }
 }
 
-fn loader(batches: usize, seed: u64) -> ArrayLoader {
+pub(crate) fn loader(batches: usize, seed: u64) -> ArrayLoader {
     let all: Vec<Arrays> = (0..batches as u64).map(|index| Arrays::new(seed + index)).collect();
     let images = all.iter().flat_map(|own| own.images.clone()).collect();
     let labels = all.iter().flat_map(|own| own.labels.clone()).collect();
     ArrayLoader::new(images, labels, BATCH, 3 * SIZE * SIZE, SIZE * SIZE).unwrap()
 }
 
-fn trainer(options_of: FitOptions, callbacks: Callbacks) -> Trainer {
+pub(crate) fn trainer(options_of: FitOptions, callbacks: Callbacks) -> Trainer {
     Trainer::new(build(&options(), &engines()[0]), options_of, callbacks).unwrap()
 }
 
@@ -81,7 +81,7 @@ fn fit(callback: impl Callback + 'static, change: impl FnOnce(&mut FitOptions)) 
     Ok(trainer)
 }
 
-fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
@@ -249,7 +249,7 @@ fn delira_is_told_of_epochs_and_answered() {
 
 /// Fails at one event.
 #[derive(Debug)]
-struct Failing(Event);
+pub(crate) struct Failing(pub(crate) Event);
 
 impl Callback for Failing {
     fn dispatch(&mut self, event: Event, _: &mut Context<'_>) -> Result<()> {

@@ -6,6 +6,7 @@ mod cache;
 mod evaluation;
 mod fixtures;
 mod lifecycle;
+mod resume;
 mod state;
 mod steps;
 mod updates;

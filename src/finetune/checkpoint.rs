@@ -1,0 +1,112 @@
+//! Where a training stood, in a file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::finetune::state::TrainState;
+use crate::weights::tensors;
+
+/// Everything that a training needs to go on as if it had never stopped, at the end of an epoch.
+///
+/// The file is safetensors: the tensors of [`TrainState::write`], and in the metadata `epoch`, `global_step`, `seed`,
+/// `model` and `callbacks`. It can be read as a [`TrainState`] too.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Checkpoint {
+    /// Epochs that are done.
+    pub epoch: u64,
+    /// Updates that are done.
+    pub global_step: u64,
+    /// The seed of the run, which decides the order of the data.
+    pub seed: u64,
+    /// Fingerprint of the model that is trained, see [`fingerprint`].
+    pub model: String,
+    /// What the step changes.
+    pub train: TrainState,
+    /// The states of callbacks, by name.
+    pub callbacks: BTreeMap<String, Value>,
+}
+
+const FORMAT: &str = "glebe.checkpoint";
+const EPOCH: &str = "epoch";
+const GLOBAL_STEP: &str = "global_step";
+const SEED: &str = "seed";
+const MODEL: &str = "model";
+const CALLBACKS: &str = "callbacks";
+
+/// What tells one model file from another: the SHA-256 of its bytes, in hexadecimal digits.
+pub fn fingerprint(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Checkpoint {
+    /// What is said when it is loaded, to the letter as the training side says it.
+    pub fn message(&self) -> String {
+        format!(
+            "Loading checkpoint that was created at (epoch = {}, global_step = {})",
+            self.epoch, self.global_step
+        )
+    }
+
+    /// Writes it, as a whole or not at all, in the place of a file that is there.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let (all, mut metadata) = self.train.flat();
+        let callbacks = serde_json::to_string(&self.callbacks)
+            .map_err(|error| Error::internal("cannot write the callbacks' states").caused_by(error))?;
+        metadata.extend([
+            (FORMAT.to_owned(), "1".to_owned()),
+            (EPOCH.to_owned(), self.epoch.to_string()),
+            (GLOBAL_STEP.to_owned(), self.global_step.to_string()),
+            (SEED.to_owned(), self.seed.to_string()),
+            (MODEL.to_owned(), self.model.clone()),
+            (CALLBACKS.to_owned(), callbacks),
+        ]);
+        tensors::write(path.as_ref(), &all, &metadata, true)
+    }
+
+    /// Reads what [`Checkpoint::write`] wrote.
+    ///
+    /// # Errors
+    /// `NotFound`, `Io`; `InvalidArgument` for a file that is none; `NotSupported` for one of a later version.
+    pub fn read(path: impl AsRef<Path>) -> Result<Checkpoint> {
+        let path = path.as_ref();
+        Checkpoint::parse(path).map_err(|error| error.at_path(path))
+    }
+
+    fn parse(path: &Path) -> Result<Checkpoint> {
+        let (all, metadata) = tensors::read_with_metadata(path)?;
+        match metadata.get(FORMAT).map(String::as_str) {
+            Some("1") => {}
+            Some(other) => {
+                let message = format!("the checkpoint has format {other}, this version reads 1");
+                return Err(Error::new(ErrorKind::NotSupported, message));
+            }
+            None => return Err(Error::invalid("the file is no checkpoint of a training")),
+        }
+        let text = |key: &str| {
+            let missing = || Error::invalid(format!("the checkpoint has no {key:?}"));
+            metadata.get(key).map(String::as_str).ok_or_else(missing)
+        };
+        let number = |key: &str| -> Result<u64> {
+            let text = text(key)?;
+            text.parse().map_err(|_| Error::invalid(format!("the checkpoint's {key:?} is {text:?}")))
+        };
+        let callbacks = serde_json::from_str(text(CALLBACKS)?)
+            .map_err(|error| Error::invalid("the checkpoint's callbacks are no JSON").caused_by(error))?;
+        Ok(Checkpoint {
+            epoch: number(EPOCH)?,
+            global_step: number(GLOBAL_STEP)?,
+            seed: number(SEED)?,
+            model: text(MODEL)?.to_owned(),
+            callbacks,
+            train: TrainState::from_file(all, &metadata)?,
+        })
+    }
+}

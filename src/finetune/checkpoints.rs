@@ -1,0 +1,133 @@
+//! Which checkpoints a training writes, and which it goes on from.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::finetune::checkpoint::Checkpoint;
+use crate::hooks::Mode;
+
+/// Name of the newest checkpoint.
+pub const LAST: &str = "last.safetensors";
+/// Name of the best one.
+pub const BEST: &str = "best.safetensors";
+
+/// The checkpoints of a training: a folder, and what is written there at the end of epochs.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Checkpoints {
+    /// The folder; it is made where it is not there.
+    pub folder: PathBuf,
+    /// `last.safetensors` after every so many epochs, and after the last.
+    pub every: u64,
+    /// How many of `epoch-N.safetensors` are kept beside it, the newest; none by default.
+    pub keep: usize,
+    /// Metric that decides about `best.safetensors`, with the values that are better: `val/Loss`, for example.
+    pub best: Option<(String, Mode)>,
+}
+
+/// The value of the best metric so far, kept in checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Best {
+    pub(super) value: Option<f64>,
+}
+
+impl Checkpoints {
+    /// `last.safetensors` after every epoch.
+    pub fn new(folder: impl Into<PathBuf>) -> Checkpoints {
+        Checkpoints { folder: folder.into(), every: 1, keep: 0, best: None }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if self.every == 0 {
+            return Err(Error::invalid("checkpoints: expected 1 epoch or more between them, got 0"));
+        }
+        fs::create_dir_all(&self.folder).map_err(|error| Error::io("make", &self.folder, error))
+    }
+
+    /// The files that are due after an epoch.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a best metric that is none of `metrics`, though there was a validation.
+    pub(super) fn due(
+        &self,
+        epoch: u64,
+        is_last: bool,
+        metrics: &[(String, f64)],
+        best: &mut Best,
+    ) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        if epoch.is_multiple_of(self.every) || is_last {
+            if self.keep > 0 {
+                files.push(self.folder.join(format!("epoch-{epoch}.safetensors")));
+            }
+            files.push(self.folder.join(LAST));
+        }
+        let Some((name, mode)) = &self.best else { return Ok(files) };
+        match metrics.iter().find(|(own, _)| own == name) {
+            Some((_, value)) if mode.is_better(*value, best.value, 0.0) => {
+                best.value = Some(*value);
+                // Before the others, which say how good it is.
+                files.insert(0, self.folder.join(BEST));
+            }
+            Some(_) => {}
+            // An epoch without validation.
+            None if name.starts_with("val/") && !metrics.iter().any(|(own, _)| own.starts_with("val/")) => {}
+            None => {
+                let names: Vec<&str> = metrics.iter().map(|(own, _)| own.as_str()).collect();
+                let message =
+                    format!("checkpoints: no metric {name:?} to choose the best by: {}", names.join(", "));
+                return Err(Error::new(ErrorKind::InvalidArgument, message));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Takes away what is more than is kept; what cannot be taken away is warned of.
+    pub(super) fn rotate(&self) {
+        let mut epochs = numbered(&self.folder);
+        epochs.sort_unstable();
+        let surplus = epochs.len().saturating_sub(self.keep);
+        for (_, path) in &epochs[..surplus] {
+            if let Err(error) = fs::remove_file(path) {
+                tracing::warn!("Unable to remove checkpoint file {}: {error}", path.display());
+            }
+        }
+    }
+
+    /// The newest checkpoint of the folder that can be read, with its path: by epoch, `last` before others of the same.
+    /// Warns of each that cannot be read. `None` where there is none.
+    pub fn newest(&self) -> Option<(PathBuf, Checkpoint)> {
+        let mut candidates = vec![self.folder.join(LAST)];
+        candidates.extend(numbered(&self.folder).into_iter().map(|(_, path)| path));
+        candidates.push(self.folder.join(BEST));
+        let mut newest: Option<(PathBuf, Checkpoint)> = None;
+        for path in candidates.into_iter().filter(|path| path.exists()) {
+            match Checkpoint::read(&path) {
+                Ok(found) => {
+                    tracing::info!("Checkpoint for epoch {} in {}", found.epoch, path.display());
+                    if newest.as_ref().is_none_or(|(_, own)| found.epoch > own.epoch) {
+                        newest = Some((path, found));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("Unable to load checkpoint file {}: {}", path.display(), error.one_line());
+                }
+            }
+        }
+        newest
+    }
+}
+
+/// The checkpoints of epochs in a folder.
+fn numbered(folder: &Path) -> Vec<(u64, PathBuf)> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let number = |path: &Path| {
+        let stem = path.file_name()?.to_str()?.strip_prefix("epoch-")?.strip_suffix(".safetensors")?;
+        stem.parse::<u64>().ok()
+    };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter_map(|path| Some((number(&path)?, path))).collect()
+}
