@@ -1,5 +1,7 @@
 //! Reverse-mode differentiation of a graph.
 
+use std::cell::Cell;
+
 use crate::autodiff::emit::Emit;
 use crate::autodiff::kernels::Kernels;
 use crate::autodiff::rules::{self, Vjp};
@@ -35,6 +37,13 @@ pub(crate) fn gradients(
             continue;
         }
         if rules::is_flat(&node.domain, &node.op_type) {
+            // Jumps with its indices, but not with the two values that it chooses from.
+            let values = node.input(2).filter(|id| node.is("OneHot") && on_path(id));
+            if values.is_some_and(|id| graph.kind(id).element.is_float()) {
+                return Err(
+                    node.error(ErrorKind::ModelUnsupported, "there is no gradient rule for its values")
+                );
+            }
             continue;
         }
         let node = node.clone();
@@ -62,9 +71,11 @@ pub(crate) fn gradients(
             index,
             grads: upstream,
             wants: wants.clone(),
+            read: Cell::new(0),
             kernels,
         };
         let made = rule(&mut vjp)?;
+        check_complete(&vjp, &made)?;
         grads.resize(graph.len(), Vec::new());
         for ((input, gradient), wanted) in node.inputs.iter().zip(made).zip(wants) {
             let (Some(input), Some(gradient), true) = (input, gradient, wanted) else { continue };
@@ -81,6 +92,25 @@ pub(crate) fn gradients(
         }
     }
     targets.iter().map(|id| summed(graph, &std::mem::take(&mut grads[id.index()]))).collect()
+}
+
+/// That a rule has passed over no gradient of an output and given one for every input that asks for it: a form of the
+/// operator that it does not know must be refused, not trained wrongly.
+pub(crate) fn check_complete(vjp: &Vjp<'_>, made: &[Option<ValueId>]) -> Result<()> {
+    let unread = (0..vjp.grads.len().min(64))
+        .find(|&output| vjp.grads[output].is_some() && vjp.read.get() >> output & 1 == 0);
+    if let Some(output) = unread {
+        let message = format!("a gradient through output {output} beside others has no rule");
+        return Err(vjp.node.error(ErrorKind::ModelUnsupported, message));
+    }
+    let missing =
+        (0..vjp.wants.len()).find(|&input| vjp.wants[input] && !matches!(made.get(input), Some(Some(_))));
+    if let Some(input) = missing {
+        let message =
+            format!("there is no gradient rule for input {input}, which depends on a trained parameter");
+        return Err(vjp.node.error(ErrorKind::ModelUnsupported, message));
+    }
+    Ok(())
 }
 
 /// The sum of the gradients that reach a value along different edges.

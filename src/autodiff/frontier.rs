@@ -40,7 +40,16 @@ pub(crate) fn cut(document: &Document, options: &StepOptions) -> Result<Cut> {
         return Err(refused("with batch statistics they depend on the other images of a batch"));
     }
     let whole = prepare(document, options)?;
-    let alone = prepare(document, &StepOptions { batch: 1, ..options.clone() })?.graph;
+    let alone = match prepare(document, &StepOptions { batch: 1, ..options.clone() }) {
+        Err(error) if error.kind() == ErrorKind::Mismatch && options.batch > 1 => {
+            let message = format!(
+                "they are computed image by image, and the file fixes a batch of {}: export it with a free batch axis",
+                options.batch
+            );
+            return Err(refused(&message).caused_by(error));
+        }
+        other => other?.graph,
+    };
     let image = *whole.graph.inputs().first().ok_or_else(|| Error::internal("a model without input"))?;
     let targets: Vec<ValueId> = whole.chosen.iter().map(|&index| whole.parameters[index].id).collect();
     let frontier = frontier(&whole.graph, image, &targets);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::autodiff::decompose::is_composite;
 use crate::autodiff::rules::rule;
 use crate::onnx::graph::{Graph, Node, Origin, ValueId};
 
@@ -182,7 +183,7 @@ fn use_role(graph: &Graph, id: ValueId, index: usize, slot: usize) -> Role {
         },
         // Bounds, fill values, scales of a resampling: settings that happen to be tensors.
         ("Clip", 1 | 2) | ("Pad" | "Resize" | "Upsample" | "Range" | "OneHot", _) => Role::Fixed,
-        (op_type, _) if rule(&node.domain, op_type).is_some() => Role::Other,
+        (op_type, _) if rule(&node.domain, op_type).is_some() || is_composite(node) => Role::Other,
         _ => Role::Fixed,
     }
 }

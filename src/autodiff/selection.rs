@@ -144,7 +144,13 @@ impl Selection {
             return Err(Error::invalid(format!("{:?}: {why}", self.to_string())));
         }
         if choice.trained.is_empty() && choice.adapted.is_empty() {
-            return Err(Error::invalid(format!("{:?} leaves nothing to train", self.to_string())));
+            let why = match parameters.is_empty() {
+                true => {
+                    ": the model has no weights as initializers (weights in Constant nodes are not trained)"
+                }
+                false => "",
+            };
+            return Err(Error::invalid(format!("{:?} leaves nothing to train{why}", self.to_string())));
         }
         Ok(choice)
     }

@@ -1,9 +1,11 @@
 //! Which nodes of a model gradients can flow through, found out before anything is built.
 
+use std::cell::Cell;
+
 use serde::Serialize;
 
 use crate::autodiff::Kernels;
-use crate::autodiff::backward::{Flow, path_from};
+use crate::autodiff::backward::{Flow, check_complete, path_from};
 use crate::autodiff::decompose::{Attempt, attempt};
 use crate::autodiff::rules::{self, Vjp};
 use crate::error::{Error, ErrorKind, Result};
@@ -112,9 +114,9 @@ fn refusal(graph: &mut Graph, index: usize, flow: &Flow, kernels: Kernels) -> Re
         .iter()
         .map(|id| id.is_some_and(|id| marked(&flow.depends, id) && graph.kind(id).element.is_float()));
     let wants = wants.collect();
-    let mut vjp = Vjp { graph, node, index, grads, wants, kernels };
-    match rule(&mut vjp) {
+    let mut vjp = Vjp { graph, node, index, grads, wants, read: Cell::new(0), kernels };
+    match rule(&mut vjp).and_then(|made| check_complete(&vjp, &made)) {
         Err(error) if error.kind() == ErrorKind::ModelUnsupported => Ok(Some(error.message().to_owned())),
-        other => other.map(|_| None),
+        other => other.map(|()| None),
     }
 }

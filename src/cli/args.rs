@@ -144,7 +144,8 @@ pub(crate) struct StepArguments {
     #[arg(long, default_value = "frozen")]
     pub(crate) bn: BatchNorm,
 
-    /// Number of steps; by default as many as there are batches for, and these come round again where it is larger
+    /// Number of steps; by default as many as there are batches for, and these come round again where it is larger. With
+    /// 0 the outputs are written as --init-state or the model has them
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<usize>,
 

@@ -12,6 +12,7 @@ mod args;
 mod bytes;
 mod doctor;
 mod inspect;
+mod interrupt;
 mod out;
 mod preflight;
 mod progress;

@@ -13,6 +13,7 @@ use glebe::segment::{FileOptions, Report, SegmentOptions, Segmenter};
 use glebe::{Error, ErrorKind, Result};
 
 use crate::args::{Arguments, SegmentArguments};
+use crate::interrupt::cancel_on_interrupt;
 use crate::progress::Display;
 use crate::table::Table;
 
@@ -187,18 +188,6 @@ fn file_options(arguments: &SegmentArguments) -> FileOptions {
     files.overwrite = arguments.overwrite;
     files.class_names = arguments.class_names.clone();
     files
-}
-
-/// The first Ctrl-C stops the job cleanly, the second one the process.
-fn cancel_on_interrupt(token: &CancelToken) -> Result<()> {
-    let token = token.clone();
-    ctrlc::set_handler(move || {
-        if token.is_cancelled() {
-            std::process::exit(130);
-        }
-        token.cancel();
-    })
-    .map_err(|error| Error::internal("cannot listen for interrupts").caused_by(error))
 }
 
 /// A single job gives an object, several a list.

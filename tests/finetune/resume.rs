@@ -72,6 +72,9 @@ fn a_training_goes_on_as_if_it_had_never_stopped() {
     assert_eq!(TrainState::read(whole.path().join(LAST)).unwrap(), expected.train);
 }
 
+/// Adds a view that notes its hooks.
+type Adding = Box<dyn Fn(Recorder, &mut Callbacks)>;
+
 #[test]
 fn a_training_that_goes_on_is_called_so_by_everyone() {
     let folder = tempfile::tempdir().unwrap();
@@ -85,7 +88,7 @@ fn a_training_that_goes_on_is_called_so_by_everyone() {
         fit(&mut trainer).unwrap();
         log.taken()[..count].to_vec()
     };
-    let with = |callback: Box<dyn Fn(Recorder, &mut Callbacks)>| {
+    let with = |callback: Adding| {
         move |log: Recorder| {
             let mut callbacks = Callbacks::new();
             callback(log, &mut callbacks);

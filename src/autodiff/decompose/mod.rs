@@ -95,6 +95,11 @@ fn take_apart(rebuild: &mut Rebuild<'_>, old: &Graph, node: &Node) -> Result<Opt
     Ok(Some(made))
 }
 
+/// Whether a node is one that is taken apart into others.
+pub(crate) fn is_composite(node: &Node) -> bool {
+    rule(node).is_some()
+}
+
 fn rule(node: &Node) -> Option<Decomposition> {
     if !is_default_domain(&node.domain) {
         return None;

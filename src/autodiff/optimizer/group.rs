@@ -41,12 +41,16 @@ impl FromStr for ParameterGroup {
     /// colons.
     fn from_str(text: &str) -> Result<ParameterGroup> {
         let mut group = ParameterGroup::new(text);
+        let mut seen = Vec::new();
         while let Some((pattern, option)) = group.pattern.rsplit_once(':') {
             let Some((key, value)) = option.split_once('=') else { break };
             let number = || {
                 let wrong = || Error::invalid(format!("group {text:?}: expected a number, got {value:?}"));
                 value.parse::<f32>().map_err(|_| wrong())
             };
+            if seen.contains(&key) {
+                return Err(Error::invalid(format!("group {text:?}: {key} is given twice")));
+            }
             match key {
                 "lr" => group.lr_multiplier = number()?,
                 "decay" => group.weight_decay = Some(number()?),
@@ -55,7 +59,9 @@ impl FromStr for ParameterGroup {
                     return Err(Error::invalid(message));
                 }
             }
-            group.pattern = pattern.to_owned();
+            let rest = pattern.len();
+            seen.push(&text[rest + 1..rest + 1 + key.len()]);
+            group.pattern = text[..rest].to_owned();
         }
         if group.pattern.is_empty() {
             return Err(Error::invalid(format!("group {text:?}: expected a pattern over names")));
@@ -120,7 +126,7 @@ mod tests {
                 (pattern, lr, decay)
             );
         }
-        for text in ["", ":lr=1", "a:lr=x", "a:lr=-1", "a:rate=1", "a:decay=nan"] {
+        for text in ["", ":lr=1", "a:lr=x", "a:lr=-1", "a:rate=1", "a:decay=nan", "a:lr=1:decay=0:lr=2"] {
             assert!(text.parse::<ParameterGroup>().is_err(), "{text:?}");
         }
     }

@@ -118,21 +118,48 @@ fn shrink(vjp: &mut Vjp<'_>) -> Gradients {
     vjp.only(0, dx)
 }
 
-/// g where the value is not changed, so at a bound itself too (there `torch.clamp` of PyTorch 2.15 gives 0). The bounds
-/// have no gradient: they are settings, not weights.
+/// g where the value is not changed, so at a bound itself too (there `torch.clamp` of PyTorch 2.15 gives 0). Of bounds
+/// that depend on trained tensors: Σ g where the lower one is above x, and where the upper one is below both.
 ///
 /// Bounds 0 and 6 are what exporters make of ReLU6, whose gradient in PyTorch is 0 at both; there y alone says where
 /// the value lies, so the input need not be kept, and the runtime can fuse convolution and activation.
 fn clip(vjp: &mut Vjp<'_>) -> Gradients {
     let (g, x, y) = (vjp.g(0)?, vjp.x(0)?, vjp.y(0)?);
     let bound = |index| vjp.numbers(index).ok().flatten().and_then(|numbers| numbers.first().copied());
-    let six = (bound(1), bound(2)) == (Some(0.0), Some(6.0));
+    let six = (bound(1), bound(2)) == (Some(0.0), Some(6.0)) && !vjp.wants(1) && !vjp.wants(2);
     if six && let Some(dx) = gate(vjp, g, y, [Some(0.0), Some(6.0)])? {
         return vjp.only(0, dx);
     }
-    let passed = if six { between(vjp, y, 0.0, 6.0)? } else { vjp.binary("Equal", x, y)? };
-    let dx = vjp.gated(passed, g)?;
-    vjp.only(0, dx)
+    let dx = match vjp.wants(0) {
+        true => {
+            let passed = if six { between(vjp, y, 0.0, 6.0)? } else { vjp.binary("Equal", x, y)? };
+            Some(vjp.gated(passed, g)?)
+        }
+        false => None,
+    };
+    let mut all = vec![dx];
+    all.resize(vjp.node.inputs.len(), None);
+    let (low, high) = (vjp.node.input(1), vjp.node.input(2));
+    if let (true, Some(low)) = (vjp.wants(1), low) {
+        let below = vjp.binary("Less", x, low)?;
+        let mut own = vjp.gated(below, g)?;
+        if let Some(high) = high {
+            let stays = vjp.binary("LessOrEqual", low, high)?;
+            own = vjp.gated(stays, own)?;
+        }
+        all[1] = Some(vjp.reduced(1, own)?);
+    }
+    if let (true, Some(high)) = (vjp.wants(2), high) {
+        // What it cuts: x, or the lower bound where that is more.
+        let cut = match low {
+            Some(low) => vjp.binary("Max", x, low)?,
+            None => x,
+        };
+        let above = vjp.binary("Greater", cut, high)?;
+        let own = vjp.gated(above, g)?;
+        all[2] = Some(vjp.reduced(2, own)?);
+    }
+    Ok(all)
 }
 
 /// y = x where x > 0, else α (eˣ - 1): g where x > 0, else g α eˣ.

@@ -48,6 +48,8 @@ mod softmax;
 mod transcendental;
 mod weight_gradient;
 
+use std::cell::Cell;
+
 use crate::autodiff::emit::Emit;
 use crate::autodiff::kernels::Kernels;
 use crate::error::{Error, ErrorKind, Result};
@@ -129,14 +131,22 @@ pub(crate) struct Vjp<'a> {
     pub(crate) grads: Vec<Option<ValueId>>,
     /// For every input, whether its gradient is asked for.
     pub(crate) wants: Vec<bool>,
+    /// Which of the outputs' gradients the rule has looked at, a bit each.
+    pub(crate) read: Cell<u64>,
     /// Which operators beyond ONNX's own the session will have.
     pub(crate) kernels: Kernels,
 }
 
 impl Vjp<'_> {
+    /// Gradient of output `index`, where it flows.
+    pub(crate) fn grad(&self, index: usize) -> Option<ValueId> {
+        self.read.set(self.read.get() | 1u64.checked_shl(index as u32).unwrap_or(0));
+        self.grads.get(index).copied().flatten()
+    }
+
     /// Gradient of output `index`, which must flow.
     pub(crate) fn g(&self, index: usize) -> Result<ValueId> {
-        self.grads.get(index).copied().flatten().ok_or_else(|| {
+        self.grad(index).ok_or_else(|| {
             let others: Vec<usize> = (0..self.grads.len()).filter(|&at| self.grads[at].is_some()).collect();
             self.node.error(
                 ErrorKind::ModelUnsupported,

@@ -51,8 +51,7 @@ fn split(vjp: &mut Vjp<'_>) -> Gradients {
     let shape = vjp.shape(vjp.x(0)?);
     let axis = vjp.axis(vjp.node.int_or("axis", 0), shape.len())?;
     let sizes = part_sizes(vjp, shape[axis])?;
-    let flowing: Vec<usize> =
-        (0..sizes.len()).filter(|&part| matches!(vjp.grads.get(part), Some(Some(_)))).collect();
+    let flowing: Vec<usize> = (0..sizes.len()).filter(|&part| vjp.grad(part).is_some()).collect();
     let dx = if let [part] = flowing[..] {
         let before: usize = sizes[..part].iter().sum();
         let (mut begins, mut ends) = (vec![0; shape.len()], vec![0; shape.len()]);
@@ -65,9 +64,9 @@ fn split(vjp: &mut Vjp<'_>) -> Gradients {
         let like = vjp.g(first)?;
         let mut parts = Vec::with_capacity(sizes.len());
         for (part, &size) in sizes.iter().enumerate() {
-            parts.push(match vjp.grads.get(part) {
-                Some(&Some(g)) => g,
-                _ => {
+            parts.push(match vjp.grad(part) {
+                Some(g) => g,
+                None => {
                     let mut own = shape.clone();
                     own[axis] = size;
                     vjp.zeros(&own, like)?

@@ -20,3 +20,4 @@ mod kinks;
 mod networks;
 mod optimizers;
 mod pointwise;
+mod refusals;

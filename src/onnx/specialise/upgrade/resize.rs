@@ -83,12 +83,13 @@ fn step(
     nearest: &str,
 ) -> Made {
     let factors = graph.add_constant("factors", Constant::from_f32([factors.len()], factors)?);
-    let node = Node {
+    let mut node = Node {
         inputs: vec![Some(input), None, Some(factors)],
         attributes: attributes(mode, nearest),
         name: call.proto.name.clone(),
         ..Node::new("Resize")
     };
+    settle_sizes(graph, &mut node)?;
     call.put_first(graph, node)
 }
 
@@ -121,7 +122,36 @@ fn resize(graph: &mut Graph, call: &Call<'_>) -> Made {
     if let Some(axes) = node.ints("axes").map(<[i64]>::to_vec) {
         all_axes(graph, &mut node, input, &axes)?;
     }
+    settle_sizes(graph, &mut node)?;
     call.put(graph, node)
+}
+
+/// Gives the sizes where rounding leaves them open: of 10 elements and a factor of 0.7 the kernel of ONNX Runtime makes 7,
+/// by float32, and its shape inference expects 6, by float64. A factor so near to a ratio of sizes is that ratio.
+fn settle_sizes(graph: &mut Graph, node: &mut Node) -> Result<()> {
+    let (Some(input), Some(factors), None) = (node.input(0), node.input(2), node.input(3)) else {
+        return Ok(());
+    };
+    let Some(factors) = graph.known(factors).and_then(Constant::to_f32) else { return Ok(()) };
+    let shape = graph.shape(input);
+    let is_crop = node.text_or("coordinate_transformation_mode", "") == "tf_crop_and_resize";
+    if is_crop || factors.len() != shape.len() {
+        return Ok(());
+    }
+    let pairs = || shape.iter().zip(&factors);
+    let by_kernel = |dim: usize, factor: f32| (dim as f32 * factor).floor();
+    let is_open = |(&dim, &factor): (&usize, &f32)| {
+        f64::from(by_kernel(dim, factor)) != (dim as f64 * f64::from(factor)).floor()
+    };
+    if !pairs().any(is_open) {
+        return Ok(());
+    }
+    let sizes: Vec<i64> = pairs().map(|(&dim, &factor)| by_kernel(dim, factor) as i64).collect();
+    let sizes = graph.add_constant("sizes", Constant::from_i64([sizes.len()], &sizes)?);
+    node.inputs[2] = None;
+    node.inputs.resize(3, None);
+    node.inputs.push(Some(sizes));
+    Ok(())
 }
 
 /// Set 18 can name the axes that factors, sizes and region are of; the others keep their size.
