@@ -9,59 +9,42 @@ use std::io;
 use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::metrics::number_text::{fixed, scientific};
+use crate::metrics::column_style::{Seen, Style};
+use crate::metrics::csv_line::line;
+use crate::metrics::number_text::{fixed, scientific, shortest};
 use crate::metrics::record::Record;
 use crate::metrics::value::Value;
 
 /// The one column whose numbers are written with an exponent (`1.000000e-05`), and whose missing values read `nan`.
 pub const SCIENTIFIC_COLUMN: &str = "LearningRate";
 
-/// How the cells of a column are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Style {
-    /// All are integers: their digits.
-    Integer,
-    /// Numbers of which one is a float or missing: all with six decimals.
-    Float,
-    /// Truth values, texts, lists, or integers that no 64-bit type holds together: each as Python prints it.
-    Object,
-    /// The column [`SCIENTIFIC_COLUMN`].
-    Scientific,
+/// How a table is laid out as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// Commas between cells, six decimals, [`SCIENTIFIC_COLUMN`] apart: the metric files of InnerEye.
+    #[default]
+    Csv,
+    /// Tabs between cells, floats in the shortest form that reads back, no column apart: the tables of ClinicaDL.
+    Tsv,
 }
 
-/// What has been seen in a column; decides its [`Style`].
-#[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    object: bool,
-    float: bool,
-    negative: bool,
-    above_i64: bool,
-    scientific: bool,
-}
-
-impl Seen {
-    fn see(&mut self, value: &Value) {
-        match value {
-            Value::None | Value::Float(_) => self.float = true,
-            Value::Bool(_) | Value::Text(_) | Value::List(_) => self.object = true,
-            Value::Int(value) => {
-                self.negative |= *value < 0;
-                self.above_i64 |= *value > i64::MAX.into();
-                self.object |= *value < i64::MIN.into() || *value > u64::MAX.into();
-            }
+impl Layout {
+    const fn separator(self) -> char {
+        match self {
+            Layout::Csv => ',',
+            Layout::Tsv => '\t',
         }
     }
 
-    fn style(self) -> Style {
-        if self.scientific {
-            Style::Scientific
-        } else if self.object || (self.negative && self.above_i64) {
-            Style::Object
-        } else if self.float {
-            Style::Float
-        } else {
-            Style::Integer
+    const fn name(self) -> &'static str {
+        match self {
+            Layout::Csv => "csv",
+            Layout::Tsv => "tsv",
         }
+    }
+
+    fn is_scientific(self, column: &str) -> bool {
+        self == Layout::Csv && column == SCIENTIFIC_COLUMN
     }
 }
 
@@ -89,6 +72,7 @@ impl Seen {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Frame {
+    layout: Layout,
     fixed: Record,
     header: Option<Vec<String>>,
     seen: Vec<Seen>,
@@ -101,6 +85,11 @@ impl Frame {
         Frame { fixed: fixed_columns, ..Frame::default() }
     }
 
+    /// A table without records that is laid out as `layout` says.
+    pub fn with_layout(layout: Layout, fixed_columns: Record) -> Frame {
+        Frame { layout, fixed: fixed_columns, ..Frame::default() }
+    }
+
     /// Adds a record: one row.
     ///
     /// # Errors
@@ -109,7 +98,8 @@ impl Frame {
     pub fn add(&mut self, record: Record) -> Result<()> {
         let mut record = record;
         record.overlay(&self.fixed);
-        if let Some(value @ (Value::Text(_) | Value::List(_))) = record.get(SCIENTIFIC_COLUMN)
+        if self.layout.is_scientific(SCIENTIFIC_COLUMN)
+            && let Some(value @ (Value::Text(_) | Value::List(_))) = record.get(SCIENTIFIC_COLUMN)
             && self.header.as_ref().is_none_or(|names| names.iter().any(|name| name == SCIENTIFIC_COLUMN))
         {
             return Err(Error::invalid(format!(
@@ -118,11 +108,13 @@ impl Frame {
         }
         let header =
             self.header.get_or_insert_with(|| record.iter().map(|(name, _)| name.to_owned()).collect());
-        self.seen.resize_with(header.len(), Seen::default);
+        let layout = self.layout;
+        if self.seen.is_empty() {
+            self.seen = header.iter().map(|name| Seen::of(layout.is_scientific(name))).collect();
+        }
         let mut row = Vec::with_capacity(header.len());
         for (name, seen) in header.iter().zip(&mut self.seen) {
             let value = record.remove(name).unwrap_or(Value::None);
-            seen.scientific = name == SCIENTIFIC_COLUMN;
             seen.see(&value);
             row.push(value);
         }
@@ -169,7 +161,7 @@ impl Frame {
     pub fn to_json(&self) -> serde_json::Value {
         let rows: Vec<serde_json::Value> =
             self.rows.iter().map(|row| row.iter().map(Value::to_json).collect()).collect();
-        json!({ "fixed": self.fixed.to_json(), "columns": self.header, "rows": rows })
+        json!({ "layout": self.layout.name(), "fixed": self.fixed.to_json(), "columns": self.header, "rows": rows })
     }
 
     /// The table that [`to_json`](Frame::to_json) wrote: it goes on as if it had never stopped.
@@ -178,15 +170,17 @@ impl Frame {
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if `state` is something else.
     pub fn from_json(state: &serde_json::Value) -> Result<Frame> {
         let wrong = || Error::invalid("not the state of a table of metrics");
-        let mut frame = Frame::new(Record::from_json(state.get("fixed").ok_or_else(wrong)?)?);
+        let layout = [Layout::Csv, Layout::Tsv]
+            .into_iter()
+            .find(|layout| state.get("layout").and_then(serde_json::Value::as_str) == Some(layout.name()))
+            .ok_or_else(wrong)?;
+        let fixed = Record::from_json(state.get("fixed").ok_or_else(wrong)?)?;
+        let mut frame = Frame::with_layout(layout, fixed);
         frame.header = serde_json::from_value(state.get("columns").ok_or_else(wrong)?.clone())
             .map_err(|error| wrong().caused_by(error))?;
         let rows = state.get("rows").and_then(serde_json::Value::as_array).ok_or_else(wrong)?;
         let names = frame.columns();
-        let mut seen: Vec<Seen> = names
-            .iter()
-            .map(|name| Seen { scientific: name == SCIENTIFIC_COLUMN, ..Seen::default() })
-            .collect();
+        let mut seen: Vec<Seen> = names.iter().map(|name| Seen::of(layout.is_scientific(name))).collect();
         for row in rows {
             let row = row.as_array().filter(|row| row.len() == seen.len()).ok_or_else(wrong)?;
             let row = row.iter().map(Value::from_json).collect::<Result<Vec<_>>>()?;
@@ -205,7 +199,7 @@ impl Frame {
     /// The first line of the file.
     pub(crate) fn header_line(&self) -> String {
         let mut out = String::new();
-        line(self.columns().iter().cloned(), &mut out);
+        line(self.layout.separator(), self.columns().iter().cloned(), &mut out);
         out
     }
 
@@ -216,42 +210,22 @@ impl Frame {
             return;
         }
         for row in self.rows.iter().skip(first) {
-            line(row.iter().zip(&styles).map(|(value, style)| cell(value, *style)), out);
+            let cells = row.iter().zip(&styles).map(|(value, style)| cell(value, *style, self.layout));
+            line(self.layout.separator(), cells, out);
         }
     }
 }
 
-fn cell(value: &Value, style: Style) -> String {
+fn cell(value: &Value, style: Style, layout: Layout) -> String {
     match (style, value) {
         (Style::Scientific, value) => scientific(value.as_f64().unwrap_or(f64::NAN), 6),
         (_, value) if value.is_missing() => String::new(),
-        (Style::Float, value) => value.as_f64().map_or_else(String::new, |value| fixed(value, 6)),
+        (Style::Float, value) => value.as_f64().map_or_else(String::new, |value| match layout {
+            Layout::Csv => fixed(value, 6),
+            Layout::Tsv => shortest(value),
+        }),
         (Style::Integer | Style::Object, value) => value.to_string(),
     }
-}
-
-/// One line of CSV with minimal quoting: Python's `csv` module with `\n` as line end.
-pub(crate) fn line(cells: impl Iterator<Item = String>, out: &mut String) {
-    let start = out.len();
-    let mut count = 0;
-    for cell in cells {
-        if count > 0 {
-            out.push(',');
-        }
-        count += 1;
-        if cell.contains([',', '"', '\n']) {
-            out.push('"');
-            out.push_str(&cell.replace('"', "\"\""));
-            out.push('"');
-        } else {
-            out.push_str(&cell);
-        }
-    }
-    // An empty line would be read as no row at all.
-    if count == 1 && out.len() == start {
-        out.push_str("\"\"");
-    }
-    out.push('\n');
 }
 
 #[cfg(test)]
@@ -440,12 +414,28 @@ mod tests {
     }
 
     #[test]
+    fn tabs_and_the_shortest_form() {
+        let mut frame = Frame::with_layout(Layout::Tsv, Record::new());
+        for (loss, count) in [(0.1, Value::Int(1)), (1e-5, Value::None), (f64::NAN, Value::Int(3))] {
+            let row =
+                [("LearningRate", loss.into()), ("n", count), ("s", "a,b".into()), ("t", "a\tb".into())];
+            frame.add(rec(row)).unwrap();
+        }
+        assert_eq!(
+            frame.to_csv(),
+            "LearningRate\tn\ts\tt\n0.1\t1.0\ta,b\t\"a\tb\"\n1e-05\t\ta,b\t\"a\tb\"\n\t3.0\ta,b\t\"a\tb\"\n"
+        );
+        assert_eq!(Frame::from_json(&frame.to_json()).unwrap().to_csv(), frame.to_csv());
+    }
+
+    #[test]
     fn foreign_state_is_refused() {
         for bad in [
             json!(null),
-            json!({ "fixed": [] }),
-            json!({ "fixed": [], "columns": 1, "rows": [] }),
-            json!({ "fixed": [], "columns": ["a"], "rows": [[]] }),
+            json!({ "layout": "xml", "fixed": [], "columns": null, "rows": [] }),
+            json!({ "layout": "csv", "fixed": [] }),
+            json!({ "layout": "csv", "fixed": [], "columns": 1, "rows": [] }),
+            json!({ "layout": "csv", "fixed": [], "columns": ["a"], "rows": [[]] }),
         ] {
             assert!(Frame::from_json(&bad).is_err(), "{bad}");
         }

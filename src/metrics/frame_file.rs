@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::file::StagedFile;
-use crate::metrics::frame::{Frame, Style};
+use crate::metrics::column_style::Style;
+use crate::metrics::frame::Frame;
 use crate::metrics::record::Record;
 
 /// A [`Frame`] with its file.
@@ -71,6 +72,16 @@ impl FrameFile {
     pub fn add(&mut self, record: Record) -> Result<()> {
         self.frame.add(record).map_err(|error| error.at_path(&self.path))?;
         self.flush()
+    }
+
+    /// Adds several records and brings the file up to date once.
+    ///
+    /// # Errors
+    /// As for [`add`](FrameFile::add); the records before one that is refused are in the file.
+    pub fn add_all(&mut self, records: impl IntoIterator<Item = Record>) -> Result<()> {
+        let added = records.into_iter().try_for_each(|record| self.frame.add(record));
+        self.flush()?;
+        added.map_err(|error| error.at_path(&self.path))
     }
 
     /// Brings the file up to date; creates it, and its folder, if need be. Without records it is one line feed.
