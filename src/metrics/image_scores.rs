@@ -2,7 +2,8 @@
 
 use crate::error::Result;
 use crate::metrics::confusion::{ConfusionMatrix, StrayLabels};
-use crate::metrics::scores::ClassScores;
+use crate::metrics::number_text::fixed;
+use crate::metrics::scores::{ClassScores, nan_mean};
 use crate::metrics::surface::{SurfaceDistances, check, surface_distances};
 
 /// How well one class of one image was found.
@@ -68,6 +69,22 @@ pub fn image_scores<T: Copy + Into<i64>, P: Copy + Into<i64>>(
         .collect()
 }
 
+/// The mean Dice score of an image's classes where it is not NaN; NaN if it is nowhere.
+pub fn average_dice(scores: &[ImageScores]) -> f64 {
+    nan_mean(scores.iter().map(|score| score.dice))
+}
+
+/// The mean over images of their [`average_dice`]: 0 without images, NaN if one image's is NaN.
+#[allow(clippy::cast_precision_loss, reason = "no test has 2^53 images")]
+pub fn mean_dice(averages: &[f64]) -> f64 {
+    if averages.is_empty() { 0.0 } else { averages.iter().sum::<f64>() / averages.len() as f64 }
+}
+
+/// The line that a test's mean Dice score is logged with: `Mean Dice: 0.500000`.
+pub fn mean_dice_message(mean: f64) -> String {
+    format!("Mean Dice: {:>4}", fixed(mean, 6))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +102,7 @@ mod tests {
         assert_eq!(scores[0].distances, SurfaceDistances { hausdorff: 2.0, mean: 2.0 / 3.0 });
         assert_eq!((scores[1].dice, scores[1].distances), (0.0, SurfaceDistances::INFINITE));
         assert!(scores[2].dice.is_nan() && scores[2].distances.mean.is_nan(), "only where nothing is known");
+        assert_eq!(average_dice(&scores), 1.0 / 3.0);
         let without = of(None);
         assert!(without[0].distances.hausdorff.is_nan() && without[0].dice == scores[0].dice);
     }
@@ -95,5 +113,14 @@ mod tests {
         assert!(of(&[0], StrayLabels::Refuse).is_err());
         assert!(of(&[0, 7], StrayLabels::Refuse).is_err());
         assert_eq!(of(&[0, 7], StrayLabels::Ignore).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_mean_over_images() {
+        assert!(average_dice(&[]).is_nan() && mean_dice(&[0.5, f64::NAN]).is_nan());
+        assert_eq!((mean_dice(&[]), mean_dice(&[0.5, 1.0])), (0.0, 0.75));
+        // Python's f"{x:4f}".
+        assert_eq!(mean_dice_message(0.5), "Mean Dice: 0.500000");
+        assert_eq!(mean_dice_message(f64::NAN), "Mean Dice:  nan");
     }
 }
