@@ -52,7 +52,8 @@
 //! | parts | [`tiling`] | plan and blending; pure |
 //! | | [`metrics`] | stage times, memory |
 //! | | [`picture`] | quicklooks with legend |
-//! | | `data`, `hooks` | training samples, lifecycle (empty yet) |
+//! | | `hooks` | events, callbacks, views of other systems, schedules |
+//! | | `data` | training samples (empty yet) |
 //! | jobs | [`segment`] | read → normalise → run → blend → write |
 //! | | [`finetune`] | training steps, their state, the finetuned model |
 //! | faces | `ffi`, `cli` | the C ABI, the program |
