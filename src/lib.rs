@@ -50,7 +50,7 @@
 //! | | [`model`] | an opened model: contract, normalisation, sessions on demand |
 //! | | [`autodiff`] | the training compiler: from a model to loss, gradients and update |
 //! | parts | [`tiling`] | plan and blending; pure |
-//! | | [`metrics`] | stage times, memory |
+//! | | [`metrics`] | scores, the training side's CSV files, stage times, memory |
 //! | | [`picture`] | quicklooks with legend |
 //! | | `hooks` | events, callbacks, views of other systems, schedules |
 //! | | `data` | training samples (empty yet) |
