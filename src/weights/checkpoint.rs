@@ -80,6 +80,19 @@ impl Container {
     }
 }
 
+impl Container {
+    /// What a file is by its first bytes (16 at least), if it may be a checkpoint.
+    pub fn of_head(head: &[u8]) -> Option<Container> {
+        // The length of safetensors' head is far below 4 GiB, and the head is JSON.
+        match head {
+            _ if head.starts_with(b"PK\x03\x04") => Some(Container::Archive),
+            _ if head.starts_with(STREAM_HEAD) => Some(Container::Stream),
+            [_, _, _, _, 0, 0, 0, 0, b'{', ..] => Some(Container::Safetensors),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -272,14 +285,11 @@ fn open(path: &Path, options: &OpenOptions) -> Result<Parts> {
     file.seek(SeekFrom::Start(0)).map_err(io)?;
     let mut head = Vec::new();
     file.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(io)?;
-    if head.starts_with(b"PK\x03\x04") {
-        return archive(file, options);
-    }
-    if head.starts_with(STREAM_HEAD) {
-        return stream(file, options);
-    }
-    if head.get(8) == Some(&b'{') {
-        return safetensors(file, length, &head, options);
+    match Container::of_head(&head) {
+        Some(Container::Archive) => return archive(file, options),
+        Some(Container::Stream) => return stream(file, options),
+        Some(Container::Safetensors) => return safetensors(file, length, &head, options),
+        None => {}
     }
     let what = match &head[..] {
         [] => "the file is empty".to_owned(),
@@ -430,6 +440,7 @@ fn written(text: &str) -> Scalar {
     }
 }
 
-#[cfg(all(test, feature = "pytorch"))]
+#[cfg(test)]
+#[cfg(feature = "pytorch")]
 #[path = "checkpoint_tests.rs"]
 mod tests;

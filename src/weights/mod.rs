@@ -4,12 +4,17 @@
 mod archive;
 pub mod checkpoint;
 pub mod element;
+mod folding;
 pub mod limits;
+pub mod mapping;
 pub mod message;
+mod naming;
+pub mod pattern;
 #[cfg(feature = "pytorch")]
 mod pickle;
 #[cfg(feature = "pytorch")]
 mod pytorch;
+pub mod report;
 #[cfg(feature = "pytorch")]
 mod state_dict;
 mod store;

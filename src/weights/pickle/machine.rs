@@ -384,7 +384,7 @@ impl<R: BufRead> Machine<'_, R> {
             }
             b'P' => Err(self.input.damaged("a storage without a description")),
             // Extension codes stand for names in a registry of the program that wrote the file.
-            0x82 | 0x83 | 0x84 => {
+            0x82..=0x84 => {
                 match opcode {
                     0x82 => self.count::<1>()?,
                     0x83 => self.count::<2>()?,
