@@ -9,12 +9,14 @@ pub mod limits;
 pub mod mapping;
 pub mod message;
 mod naming;
+mod norms;
 pub mod pattern;
 #[cfg(feature = "pytorch")]
 mod pickle;
 #[cfg(feature = "pytorch")]
 mod pytorch;
 pub mod report;
+mod safetensors_head;
 #[cfg(feature = "pytorch")]
 mod state_dict;
 mod store;
