@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::weights::message::Scalar;
 use crate::weights::tensors::{self, Elements};
 
 fn golden(name: &str) -> PathBuf {

@@ -163,7 +163,7 @@ mod golden {
             ("unet", "ts17", 0, 0),
             ("unet", "tsfold17", 5, 0),
             ("unet", "dynamo18", 5, 0),
-            ("deeplab", "tsfold11", 9, 0),
+            ("deeplab", "tsfold11", 10, 0),
             ("convnext", "tsfold13", 0, 4),
         ] {
             let (expected, metadata) =

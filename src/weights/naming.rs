@@ -109,18 +109,22 @@ pub(super) fn aliases(slots: &[Slot], prefixes: &[&str]) -> Vec<Vec<String>> {
 /// A name made of scopes, in which a child of a Sequential has its parent's name again: `down.1.down.1.0.weight` is
 /// `down.1.0.weight`.
 fn collapsed(alias: &str) -> String {
+    let is_number = |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit());
     let mut tokens: Vec<&str> = alias.split('.').collect();
     let mut at = 0;
     while at < tokens.len() {
         let rest = tokens.len() - at;
         let again = (1..=rest.saturating_sub(1) / 2).rev().find(|&run| {
-            let is_number =
-                |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit());
             tokens[at..at + run] == tokens[at + run..at + 2 * run] && is_number(tokens[at + 2 * run])
         });
         match again {
-            Some(run) => drop(tokens.drain(at..at + run)),
-            None => at += 1,
+            // A scope begins with a name, unless the network itself is a Sequential: `1.1.0` within a name is itself.
+            Some(run) if !is_number(tokens[at]) => drop(tokens.drain(at..at + run)),
+            Some(run) if at == 0 => {
+                tokens.drain(..run);
+                at = 1;
+            }
+            _ => at += 1,
         }
     }
     tokens.join(".")
@@ -158,7 +162,12 @@ mod tests {
             ("blocks.0.mlp.mlp.2.weight", "blocks.0.mlp.2.weight"),
             ("head.weight", "head.weight"),
             ("a.a.weight", "a.a.weight"),
+            ("atrous.1.atrous.1.1.atrous.1.1.0.weight", "atrous.1.1.0.weight"),
+            ("layers.1.1.0.weight", "layers.1.1.0.weight"),
+            ("a.a.a.0.weight", "a.a.0.weight"),
+            // A Sequential of Sequentials.
             ("0.0.0.weight", "0.0.weight"),
+            ("1.1.1.weight", "1.1.weight"),
         ] {
             assert_eq!(collapsed(alias), name);
         }
