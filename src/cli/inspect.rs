@@ -92,10 +92,10 @@ fn checkpoint_facts(checkpoint: &Checkpoint, as_json: bool) -> Result<()> {
     table.row("kind", format!("checkpoint ({}, {})", checkpoint.format(), checkpoint.container()));
     let message = origin.message();
     if !message.is_empty() {
-        table.row("when loaded", message);
+        table.row("when loaded", printable(&message));
     }
     for (name, value) in values {
-        table.row(name, value);
+        table.row(name, printable(&value.to_string()));
     }
     for key in checkpoint.keys() {
         table.row("key", format!("{} ({})", key.name.escape_debug(), key.summary));
@@ -109,6 +109,11 @@ fn checkpoint_facts(checkpoint: &Checkpoint, as_json: bool) -> Result<()> {
         table.row("other", format!("{} ({})", other.name.escape_debug(), other.summary));
     }
     table.print()
+}
+
+/// A text of a file without what would steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }
 
 fn scalar_json(value: &Scalar) -> Value {

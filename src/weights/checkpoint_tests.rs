@@ -160,7 +160,12 @@ fn what_a_pickle_names_is_not_run() {
 #[test]
 fn files_of_other_kinds_are_refused_in_one_line() {
     let text = |name: &str| refused(name).one_line();
-    assert!(text("module.pth").contains("torch.nn.modules.container.Sequential"), "{}", text("module.pth"));
+    assert!(
+        text("module.pth")
+            .ends_with("(model.state_dict()), got object of torch.nn.modules.container.Sequential, not made"),
+        "{}",
+        text("module.pth")
+    );
     assert_eq!(refused("scripted.pth").kind(), ErrorKind::NotSupported);
     assert_eq!(refused("make.py").kind(), ErrorKind::InvalidArgument);
     assert_eq!(refused("absent.pth").kind(), ErrorKind::NotFound);
@@ -251,6 +256,9 @@ fn truncated_files_are_refused_everywhere() {
 
 #[test]
 fn damaged_files_do_no_harm() {
+    // More of it where a developer has the time.
+    let rounds =
+        std::env::var("GLEBE_FUZZ_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(250);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");
     let mut seed = 0x9e37_79b9_7f4a_7c15u64;
@@ -261,10 +269,16 @@ fn damaged_files_do_no_harm() {
         (seed % below as u64) as usize
     };
     for name in FILES {
-        let bytes = fs::read(golden(name)).unwrap();
+        let mut bytes = fs::read(golden(name)).unwrap();
+        // Without checksums, which would catch nearly all of it.
+        for at in 0..bytes.len().saturating_sub(20) {
+            if bytes[at..].starts_with(b"PK\x01\x02") {
+                bytes[at + 16..at + 20].fill(0);
+            }
+        }
         fs::write(&path, &bytes).unwrap();
         let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-        for round in 0..250 {
+        for round in 0..rounds {
             let mut damaged = bytes.clone();
             for _ in 0..1 + round % 4 {
                 let at = random(damaged.len());

@@ -41,7 +41,9 @@ pub(super) fn contents(saved: &Saved, key: Option<&str>, limits: &Limits) -> Res
     let arena = &saved.arena;
     let Value::Dict(items) = arena.get(saved.root) else {
         let what = summary(arena, saved.root);
-        return Err(Error::invalid(format!("expected a dictionary of tensors, got {what}")));
+        return Err(Error::invalid(format!(
+            "expected a dictionary of tensors (model.state_dict()), got {what}"
+        )));
     };
     let (own_key, dict) = find(arena, saved.root, items, key)?;
     let of_root = |key: &str| arena.item(saved.root, key);
