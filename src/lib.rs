@@ -46,7 +46,7 @@
 //! | doors | [`onnx`] | the model file as a graph: guard, facts, builder |
 //! | | [`runtime`] | ONNX Runtime: finding it, providers, sessions, cancelling |
 //! | | `raster` | GDAL: windows, masks, georeferencing, GeoTIFF and COG (feature `raster`) |
-//! | model | [`weights`] | named tensors in safetensors files |
+//! | model | [`weights`] | named tensors in safetensors files; checkpoints of the training side, read as data |
 //! | | [`model`] | an opened model: contract, normalisation, sessions on demand |
 //! | | [`autodiff`] | the training compiler: from a model to loss, gradients and update |
 //! | parts | [`tiling`] | plan and blending; pure |

@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Segment(Box<SegmentArguments>),
     /// Bare training steps on arrays: parity checks, porting a model
     Step(Box<StepArguments>),
-    /// What a model or raster is, and what it needs
+    /// What a model, checkpoint or raster is, and what it needs
     Inspect(Box<InspectArguments>),
     /// What was found: ONNX Runtime, GDAL, providers, and why one is not usable
     Doctor(DoctorArguments),
@@ -242,7 +242,7 @@ pub(crate) struct DoctorArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
-    /// An ONNX model or a raster
+    /// An ONNX model, a checkpoint or a raster
     pub(crate) file: PathBuf,
 
     /// As JSON

@@ -6,8 +6,10 @@ use std::path::Path;
 use glebe::model::{Contract, describe};
 use glebe::onnx::{Dim, Document, Facts, Limits, Port};
 use glebe::raster::{Mask, OpenOptions, Raster, RasterInfo};
+use glebe::weights::checkpoint::{Checkpoint, Container, StoredTensor, TopKey};
+use glebe::weights::message::Scalar;
 use glebe::{Error, Result};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::args::{Arguments, InspectArguments};
 use crate::preflight::Report;
@@ -15,6 +17,12 @@ use crate::table::Table;
 
 pub(crate) fn run(arguments: &InspectArguments, all: &Arguments) -> Result<()> {
     let path = &arguments.file;
+    if looks_like_checkpoint(path)? {
+        if arguments.training.params.is_some() {
+            return Err(Error::invalid("a checkpoint is no network: --params is for models").at_path(path));
+        }
+        return checkpoint_facts(&Checkpoint::open(path)?, arguments.json);
+    }
     if looks_like_raster(path)? {
         if arguments.training.params.is_some() {
             return Err(Error::invalid("a raster has nothing to train: --params is for models").at_path(path));
@@ -29,6 +37,95 @@ pub(crate) fn run(arguments: &InspectArguments, all: &Arguments) -> Result<()> {
         return training_facts(path, &document, arguments, all);
     }
     model_facts(path, &document, arguments.json)
+}
+
+/// By the first bytes, unless the extension says that it is something else.
+fn looks_like_checkpoint(path: &Path) -> Result<bool> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    match extension.as_deref() {
+        Some("onnx" | "tif" | "tiff" | "png" | "jpg" | "jpeg" | "jp2" | "vrt") => return Ok(false),
+        // What has such a name and is none is told so.
+        Some("ckpt" | "pth" | "pt" | "safetensors") => return Ok(true),
+        _ if path.is_dir() => return Ok(false),
+        _ => {}
+    }
+    let file = std::fs::File::open(path).map_err(|error| Error::io("open", path, error))?;
+    let mut head = Vec::new();
+    file.take(64).read_to_end(&mut head).map_err(|error| Error::io("read", path, error))?;
+    Ok(Container::of_head(&head).is_some())
+}
+
+fn checkpoint_facts(checkpoint: &Checkpoint, as_json: bool) -> Result<()> {
+    let tensors = checkpoint.tensors();
+    let parameters: usize = tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
+    let origin = checkpoint.origin();
+    let values = [
+        ("epoch", &origin.epoch),
+        ("global_step", &origin.global_step),
+        ("lightning_version", &origin.lightning_version),
+        ("best_loss", &origin.best_loss),
+    ];
+    let values = values.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    if as_json {
+        let listed = |keys: &[TopKey]| -> Vec<Value> {
+            keys.iter().map(|key| json!({ "name": key.name, "summary": key.summary })).collect()
+        };
+        let tensor = |tensor: &StoredTensor| json!({ "name": tensor.name, "shape": tensor.shape, "type": tensor.element.to_string() });
+        let origin: Map<String, Value> =
+            values.map(|(name, value)| (name.to_owned(), scalar_json(value))).collect();
+        let value = json!({
+            "file": checkpoint.path().display().to_string(),
+            "kind": "checkpoint",
+            "format": checkpoint.format().name(),
+            "container": checkpoint.container().name(),
+            "message": checkpoint.origin().message(),
+            "origin": origin,
+            "keys": listed(checkpoint.keys()),
+            "elements": parameters,
+            "tensors": tensors.iter().map(tensor).collect::<Vec<_>>(),
+            "others": listed(checkpoint.others()),
+        });
+        return crate::out::line(format_args!("{value:#}"));
+    }
+    let mut table = Table::default();
+    table.row("file", checkpoint.path().display());
+    table.row("kind", format!("checkpoint ({}, {})", checkpoint.format(), checkpoint.container()));
+    let message = origin.message();
+    if !message.is_empty() {
+        table.row("when loaded", printable(&message));
+    }
+    for (name, value) in values {
+        table.row(name, printable(&value.to_string()));
+    }
+    for key in checkpoint.keys() {
+        table.row("key", format!("{} ({})", key.name.escape_debug(), key.summary));
+    }
+    table.row("tensors", format!("{} ({parameters} elements)", tensors.len()));
+    for tensor in tensors {
+        let name = tensor.name.escape_debug();
+        table.row("tensor", format!("{name} {} {:?}", tensor.element, tensor.shape));
+    }
+    for other in checkpoint.others() {
+        table.row("other", format!("{} ({})", other.name.escape_debug(), other.summary));
+    }
+    table.print()
+}
+
+/// A text of a file without what would steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}
+
+fn scalar_json(value: &Scalar) -> Value {
+    match value {
+        Scalar::None => Value::Null,
+        Scalar::Bool(value) => json!(value),
+        Scalar::Int(value) => {
+            i64::try_from(*value).map_or_else(|_| json!(value.to_string()), |value| json!(value))
+        }
+        Scalar::Float(value) => json!(value),
+        other => json!(other.to_string()),
+    }
 }
 
 /// By the extension, and without a telling one by the first bytes.

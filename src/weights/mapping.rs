@@ -1,0 +1,301 @@
+//! Which tensor of a checkpoint goes where in a model.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::weights::checkpoint::{Checkpoint, Container, StoredTensor};
+use crate::weights::folding::Statistics;
+use crate::weights::naming::{Names, aliases, strip};
+use crate::weights::norms::{NormKeys, Norms};
+use crate::weights::pattern::Filter;
+use crate::weights::report::{Loaded, Misshaped, Report};
+use crate::weights::tensors::{Elements, NamedTensor, Tensors};
+
+/// A tensor of a model that a checkpoint can fill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Name of the initializer.
+    pub name: String,
+    /// A name made from that of the layer, where the exporter gave the tensor a made-up one; else the name.
+    pub alias: String,
+    /// Shape of the initializer.
+    pub shape: Vec<usize>,
+    /// Whether it is the transposed of the layer's weight: the second operand of a MatMul that an exporter made of a
+    /// linear layer. Counts where the tensor is found by its alias.
+    pub transposed: bool,
+}
+
+impl Slot {
+    /// A tensor whose name is that of the state dict.
+    pub fn new(name: impl Into<String>, shape: &[usize]) -> Slot {
+        let name = name.into();
+        Slot { alias: name.clone(), name, shape: shape.to_vec(), transposed: false }
+    }
+}
+
+/// How a checkpoint is matched with a model.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct MappingOptions {
+    /// Which tensors are loaded, by their names in the model or in the checkpoint.
+    pub filter: Filter,
+    /// Whether tensors that are missing, too many or of another shape are left out instead of being an error.
+    pub partial: bool,
+    /// What BatchNorm adds to its variance, for those that are folded: a checkpoint does not say. 1e-5, as in PyTorch;
+    /// some networks have 1e-3.
+    pub norm_epsilon: f64,
+}
+
+impl Default for MappingOptions {
+    fn default() -> MappingOptions {
+        MappingOptions { filter: Filter::default(), partial: false, norm_epsilon: 1e-5 }
+    }
+}
+
+/// Which tensor of a checkpoint goes where in a model; nothing is read yet.
+///
+/// Names are compared as they are, and without the prefixes `model.`, `module.`, `_orig_mod.` and `net.` on either side
+/// where that makes more of them equal; where the exporter made a name up, that of the layer counts. BatchNorm layers
+/// that the model does not have are folded into the layers before them, if these can be told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mapping {
+    sources: Vec<Source>,
+    report: Report,
+    epsilon: f64,
+}
+
+/// Where the elements of a slot come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Source {
+    slot: String,
+    shape: Vec<usize>,
+    /// The tensor, if there is one: a folded bias may be made of the norm alone.
+    key: Option<String>,
+    transposed: bool,
+    norm: Option<NormKeys>,
+    /// Whether this is the bias of a layer that a norm is folded into.
+    is_bias: bool,
+}
+
+/// A tensor of the checkpoint that was found for a slot.
+pub(super) struct Match {
+    /// Number of the slot.
+    pub(super) slot: usize,
+    /// Number of the tensor.
+    pub(super) key: usize,
+    /// Whether the slot's own name is another.
+    pub(super) by_alias: bool,
+}
+
+impl Mapping {
+    /// Matches a checkpoint with a model.
+    ///
+    /// # Errors
+    /// `Mismatch` where tensors are missing, too many or of another shape, unless that is allowed; where nothing at all
+    /// matches; and where a BatchNorm can neither be found in the model nor folded.
+    pub fn new(slots: &[Slot], checkpoint: &Checkpoint, options: &MappingOptions) -> Result<Mapping> {
+        // The library that writes safetensors sorts by name.
+        let ordered = checkpoint.container() != Container::Safetensors;
+        Mapping::of_tensors(slots, checkpoint.tensors(), ordered, options)
+            .map_err(|error| error.at_path(checkpoint.path()))
+    }
+
+    /// As [`Mapping::new`], and without an error for what does not fit, so that all of it can be shown.
+    ///
+    /// # Errors
+    /// `Mismatch` where a BatchNorm can neither be found in the model nor folded.
+    pub fn survey(slots: &[Slot], checkpoint: &Checkpoint, options: &MappingOptions) -> Result<Mapping> {
+        let ordered = checkpoint.container() != Container::Safetensors;
+        matched(slots, checkpoint.tensors(), ordered, options)
+            .map_err(|error| error.at_path(checkpoint.path()))
+    }
+
+    /// [`Mapping::new`] of what is known about the tensors; `ordered` tells whether they are in the order in which the
+    /// network's layers were made.
+    pub(super) fn of_tensors(
+        slots: &[Slot],
+        tensors: &[StoredTensor],
+        ordered: bool,
+        options: &MappingOptions,
+    ) -> Result<Mapping> {
+        let mapping = matched(slots, tensors, ordered, options)?;
+        mapping.report.check(options.partial)?;
+        Ok(mapping)
+    }
+
+    /// What goes where, and what fits nowhere.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Reads the tensors, by the names of the slots and in their shapes.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`].
+    pub fn read(&self, checkpoint: &Checkpoint) -> Result<Tensors> {
+        self.sources
+            .iter()
+            .map(|source| Ok((source.slot.clone(), self.tensor(source, checkpoint)?)))
+            .collect()
+    }
+
+    fn tensor(&self, source: &Source, checkpoint: &Checkpoint) -> Result<NamedTensor> {
+        let floats = |key: &String| match checkpoint.read(key)?.elements {
+            Elements::F32(values) => Ok(values),
+            _ => Err(Error::new(ErrorKind::Mismatch, "expected floating point elements").at_tensor(key)),
+        };
+        let own = source.key.as_ref().map(floats).transpose()?;
+        let values = match &source.norm {
+            None => own.unwrap_or_default(),
+            Some(keys) => {
+                let norm = Statistics {
+                    scale: keys.scale.as_ref().map(floats).transpose()?,
+                    shift: keys.shift.as_ref().map(floats).transpose()?,
+                    mean: floats(&keys.mean)?,
+                    variance: floats(&keys.variance)?,
+                    epsilon: self.epsilon,
+                };
+                let channels = source.shape.get(usize::from(source.transposed)).copied().unwrap_or(0);
+                norm.check(channels).map_err(|error| error.at_tensor(&keys.mean))?;
+                match source.is_bias {
+                    true => norm.bias(own.as_deref()),
+                    false => norm.weight(own.unwrap_or_default()),
+                }
+            }
+        };
+        let values = if source.transposed { transposed(&values, &source.shape) } else { values };
+        if values.len() != source.shape.iter().product::<usize>() {
+            return Err(Error::internal("a tensor of another size than was matched").at_tensor(&source.slot));
+        }
+        Ok(NamedTensor::f32(&source.shape, values))
+    }
+}
+
+/// The transposed of a matrix; `shape` is that of the result.
+fn transposed(values: &[f32], shape: &[usize]) -> Vec<f32> {
+    let &[rows, columns] = shape else { return values.to_vec() };
+    (0..rows * columns).map(|at| values[at % columns * rows + at / columns]).collect()
+}
+
+fn matched(
+    slots: &[Slot],
+    tensors: &[StoredTensor],
+    ordered: bool,
+    options: &MappingOptions,
+) -> Result<Mapping> {
+    // Counters of batches have no place in a model, and nothing else that is no float has either.
+    let usable: Vec<usize> = (0..tensors.len()).filter(|at| tensors[*at].element.is_float()).collect();
+    let names: Vec<&str> = usable.iter().map(|at| tensors[*at].name.as_str()).collect();
+    let stripped = Names::of(slots, &names);
+    let key_names: Vec<&str> =
+        tensors.iter().map(|tensor| strip(&tensor.name, &stripped.checkpoint)).collect();
+    let by_name: HashMap<&str, usize> = usable.iter().map(|at| (key_names[*at], *at)).collect();
+    let slot_names: Vec<Vec<String>> = aliases(slots, &stripped.model);
+    let mut matches: Vec<Match> = Vec::new();
+    for (slot, names) in slot_names.iter().enumerate() {
+        let found = names.iter().enumerate().find_map(|(at, name)| Some((at, *by_name.get(name.as_str())?)));
+        matches.extend(found.map(|(at, key)| Match { slot, key, by_alias: at > 0 }));
+    }
+    let by_key: HashMap<usize, usize> =
+        matches.iter().enumerate().map(|(at, found)| (found.key, at)).collect();
+    let norms = Norms::missing(tensors, &key_names, &by_key);
+    let folded =
+        norms.folded(slots, &slot_names, tensors, &key_names, &matches, &by_key, ordered, options)?;
+
+    let takes = |slot: Option<usize>, key: Option<usize>| {
+        let mut names: Vec<&str> = Vec::new();
+        if let Some(slot) = slot {
+            names.extend([slots[slot].name.as_str(), slots[slot].alias.as_str()]);
+            names.extend(slot_names[slot].iter().map(String::as_str));
+        }
+        names.extend(key.into_iter().flat_map(|key| [tensors[key].name.as_str(), key_names[key]]));
+        options.filter.takes(&names)
+    };
+    let mut report = Report { stripped: stripped.shown(), ..Report::default() };
+    let mut sources = Vec::new();
+    let mut used: HashSet<usize> = HashSet::new();
+    let matches_by_slot: HashMap<usize, &Match> = matches.iter().map(|found| (found.slot, found)).collect();
+    for (index, slot) in slots.iter().enumerate() {
+        let found = matches_by_slot.get(&index);
+        let fold = folded.get(&index);
+        let key = found.map(|found| found.key).or(fold.and_then(|fold| fold.key));
+        used.extend(key);
+        if !takes(Some(index), key) {
+            report.filtered += 1;
+            continue;
+        }
+        let transposed = match (found, fold) {
+            (None, None) => {
+                report.missing.push(shown_slot(slot));
+                continue;
+            }
+            (None, Some(_)) => false,
+            (Some(found), _) => {
+                let stored = &tensors[found.key].shape;
+                let Some(transposed) = orientation(slot, found.by_alias, stored) else {
+                    let mut expected = slot.shape.clone();
+                    if found.by_alias && slot.transposed {
+                        expected.reverse();
+                    }
+                    report.misshaped.push(Misshaped {
+                        slot: slot.name.clone(),
+                        key: tensors[found.key].name.clone(),
+                        expected,
+                        found: stored.clone(),
+                    });
+                    continue;
+                };
+                transposed
+            }
+        };
+        let norm = fold.map(|fold| norms.list[fold.norm].keys(tensors));
+        report.loaded.push(Loaded {
+            slot: slot.name.clone(),
+            key: key.map(|key| tensors[key].name.clone()),
+            transposed,
+            folded: fold.map(|fold| norms.list[fold.norm].path.to_owned()),
+        });
+        sources.push(Source {
+            slot: slot.name.clone(),
+            shape: slot.shape.clone(),
+            key: key.map(|key| tensors[key].name.clone()),
+            transposed,
+            norm,
+            is_bias: fold.is_some_and(|fold| fold.is_bias),
+        });
+    }
+    used.extend(folded.values().flat_map(|fold| norms.list[fold.norm].all()));
+    for (at, tensor) in tensors.iter().enumerate() {
+        if tensor.name.ends_with("num_batches_tracked") || used.contains(&at) {
+            continue;
+        }
+        match takes(None, Some(at)) {
+            true => report.unexpected.push(tensor.name.clone()),
+            false => report.filtered += 1,
+        }
+    }
+    Ok(Mapping { sources, report, epsilon: options.norm_epsilon })
+}
+
+/// The slot's name, with that of its layer where it has one.
+fn shown_slot(slot: &Slot) -> String {
+    match slot.alias == slot.name {
+        true => slot.name.clone(),
+        false => format!("{} ({})", slot.name, slot.alias),
+    }
+}
+
+/// Whether a tensor of this shape fits transposed; `None` if it does not fit.
+fn orientation(slot: &Slot, by_alias: bool, stored: &[usize]) -> Option<bool> {
+    let swapped = stored.len() == 2 && [stored[1], stored[0]] == slot.shape[..];
+    match (by_alias && slot.transposed, stored == slot.shape) {
+        (true, _) => swapped.then_some(true),
+        (false, true) => Some(false),
+        // The weight of a linear layer by its own name, and yet turned for a MatMul.
+        (false, false) => (slot.transposed && swapped).then_some(true),
+    }
+}
+
+#[cfg(test)]
+#[path = "mapping_tests.rs"]
+mod tests;

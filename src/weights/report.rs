@@ -1,0 +1,135 @@
+//! What goes where between a checkpoint and a model, and what fits nowhere.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::onnx::short;
+
+/// A tensor of the model that the checkpoint fills.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// Name of the initializer.
+    pub slot: String,
+    /// Name in the checkpoint; none for a bias that is made of a folded norm alone.
+    pub key: Option<String>,
+    /// Whether it is turned, rows for columns.
+    pub transposed: bool,
+    /// The BatchNorm that is folded into it.
+    pub folded: Option<String>,
+}
+
+/// A tensor of another shape than the model's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misshaped {
+    /// Name of the initializer.
+    pub slot: String,
+    /// Name in the checkpoint.
+    pub key: String,
+    /// Shape that the checkpoint's tensor should have.
+    pub expected: Vec<usize>,
+    /// Shape that it has.
+    pub found: Vec<usize>,
+}
+
+impl fmt::Display for Misshaped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (expected {:?}, got {:?})", short(&self.key), self.expected, self.found)
+    }
+}
+
+/// What goes where between a checkpoint and a model.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// Tensors that the checkpoint fills, in the order of the model.
+    pub loaded: Vec<Loaded>,
+    /// Tensors of the model that the checkpoint does not have.
+    pub missing: Vec<String>,
+    /// Tensors of the checkpoint that the model does not have.
+    pub unexpected: Vec<String>,
+    /// Tensors of both, of different shapes.
+    pub misshaped: Vec<Misshaped>,
+    /// How many tensors of either side the filter left out.
+    pub filtered: usize,
+    /// The prefix that the checkpoint's names were taken without: `model.`.
+    pub stripped: String,
+}
+
+/// How many names of each kind an error lists; the report has them all.
+const LISTED: usize = 10;
+
+impl Report {
+    /// Whether everything that the filter leaves goes somewhere.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.unexpected.is_empty() && self.misshaped.is_empty()
+    }
+
+    /// Names of the BatchNorm layers that are folded into others.
+    pub fn folded(&self) -> impl Iterator<Item = &str> {
+        // Weight and bias of a layer name the same norm.
+        let mut seen = HashSet::new();
+        self.loaded
+            .iter()
+            .filter_map(|loaded| loaded.folded.as_deref())
+            .filter(move |norm| seen.insert(*norm))
+    }
+
+    /// That the checkpoint fits the model: wholly, or at all.
+    ///
+    /// # Errors
+    /// `Mismatch` with the first names of each kind.
+    pub(super) fn check(&self, partial: bool) -> Result<()> {
+        if self.is_complete() && !self.loaded.is_empty() || partial && !self.loaded.is_empty() {
+            return Ok(());
+        }
+        let message = match self.loaded.is_empty() {
+            true => format!("no tensor of the checkpoint fits the model: {}", self.unfit()),
+            false => format!("the checkpoint does not fit the model: {}", self.unfit()),
+        };
+        Err(Error::new(ErrorKind::Mismatch, message))
+    }
+
+    /// What does not fit, in one line with the first names of each kind.
+    pub fn unfit(&self) -> String {
+        let quoted = |name: &String| format!("{:?}", short(name));
+        let missing: Vec<String> = self.missing.iter().take(LISTED).map(quoted).collect();
+        let unexpected: Vec<String> = self.unexpected.iter().take(LISTED).map(quoted).collect();
+        let misshaped: Vec<String> = self.misshaped.iter().take(LISTED).map(Misshaped::to_string).collect();
+        let kinds = [
+            ("missing", missing, self.missing.len()),
+            ("unexpected", unexpected, self.unexpected.len()),
+            ("of another shape", misshaped, self.misshaped.len()),
+        ];
+        let parts: Vec<String> = kinds
+            .into_iter()
+            .filter(|(.., count)| *count > 0)
+            .map(|(what, listed, count)| {
+                let more = if count > listed.len() {
+                    format!(" and {} more", count - listed.len())
+                } else {
+                    String::new()
+                };
+                format!("{count} {what}: {}{more}", listed.join(", "))
+            })
+            .collect();
+        if parts.is_empty() { "nothing is left to load".into() } else { parts.join("; ") }
+    }
+}
+
+/// Every name, a line each.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} loaded", self.loaded.len())?;
+        if !self.stripped.is_empty() {
+            write!(f, ", without the prefix {:?}", self.stripped)?;
+        }
+        if self.filtered > 0 {
+            write!(f, ", {} left out by the filter", self.filtered)?;
+        }
+        self.missing.iter().try_for_each(|name| write!(f, "\nmissing {name}"))?;
+        self.unexpected.iter().try_for_each(|name| write!(f, "\nunexpected {name}"))?;
+        self.misshaped.iter().try_for_each(|misshaped| write!(f, "\nmisshaped {misshaped}"))?;
+        self.folded().try_for_each(|norm| write!(f, "\nfolded {norm}"))
+    }
+}
