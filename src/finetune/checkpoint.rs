@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::state::TrainState;
+use crate::weights::message::{CheckpointOrigin, Scalar};
 use crate::weights::tensors;
 
 /// Everything that a training needs to go on as if it had never stopped, at the end of an epoch.
@@ -46,10 +47,8 @@ pub fn fingerprint(bytes: &[u8]) -> String {
 impl Checkpoint {
     /// What is said when it is loaded, to the letter as the training side says it.
     pub fn message(&self) -> String {
-        format!(
-            "Loading checkpoint that was created at (epoch = {}, global_step = {})",
-            self.epoch, self.global_step
-        )
+        let number = |value: u64| Some(Scalar::Int(value.into()));
+        CheckpointOrigin::new(number(self.epoch), number(self.global_step)).message()
     }
 
     /// Writes it, as a whole or not at all, in the place of a file that is there.
