@@ -154,5 +154,6 @@ def fold(model, image, path):
             a.weight.copy_(weight)
             a.bias = nn.Parameter((bias - b.running_mean) * scale + b.bias)
         parent, _, leaf = norm.rpartition(".")
-        setattr(model.get_submodule(parent) if parent else model, leaf, nn.Identity())
+        # timm's BatchNormAct2d holds the activation too
+        setattr(model.get_submodule(parent) if parent else model, leaf, getattr(b, "act", None) or nn.Identity())
     return pairs

@@ -21,3 +21,4 @@ mod networks;
 mod optimizers;
 mod pointwise;
 mod refusals;
+mod single_precision;

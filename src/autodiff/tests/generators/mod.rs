@@ -9,9 +9,12 @@ mod pools;
 mod products;
 mod statistics;
 
+use std::cell::Cell;
+
 use super::case::Case;
 use super::choices::{Choices, for_cases};
 use super::difference;
+use super::single_precision;
 use crate::autodiff::kernels::Kernels;
 use crate::error::Result;
 
@@ -52,16 +55,27 @@ pub(super) fn all() -> Vec<&'static Generator> {
 /// Checks all generators of a family; all failures are reported, not the first alone.
 fn check_all(family: &[Generator]) {
     let more: Option<usize> = std::env::var("GLEBE_GRADIENT_CASES").ok().and_then(|count| count.parse().ok());
+    let (checked, in_single) = (Cell::new(0usize), Cell::new(0usize));
     let failures: Vec<String> = family
         .iter()
         .filter_map(|generator| {
             for_cases(generator.op, more.unwrap_or(generator.cases), |mut choices| {
                 let made = (generator.make)(&mut choices);
                 let case = made.map_err(|error| format!("cannot make a case: {error}"))?;
-                difference::check(&case, &mut choices, Kernels::NONE)
+                difference::check(&case, &mut choices, Kernels::NONE)?;
+                let made = difference::differentiated(&case, &mut choices, Kernels::NONE)?;
+                checked.set(checked.get() + 1);
+                in_single.set(in_single.get() + usize::from(single_precision::check(made)?));
+                Ok(())
             })
             .err()
         })
         .collect();
+    assert!(
+        10 * in_single.get() >= 9 * checked.get(),
+        "{} of {} cases went through the runtime",
+        in_single.get(),
+        checked.get()
+    );
     assert!(failures.is_empty(), "{} operators fail:\n{}", failures.len(), failures.join("\n"));
 }
