@@ -27,7 +27,8 @@ pub(super) const ALL: &[Generator] = &[
     cases("InstanceNormalization", |c| {
         let mut case = Case::new();
         let shape = image(c);
-        let x = case.x(c.floats(&shape, -2.0, 2.0));
+        // Apart: of two elements that are almost equal the differences say little.
+        let x = case.x(c.distinct(&shape));
         let (scale, bias) =
             (case.x(c.floats(&[shape[1]], 0.5, 1.5)), case.x(c.floats(&[shape[1]], -1.0, 1.0)));
         case.op("InstanceNormalization", &[Some(x), Some(scale), Some(bias)], &[epsilon(c)])
