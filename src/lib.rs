@@ -75,6 +75,7 @@ pub mod metrics;
 pub mod model;
 pub mod onnx;
 pub mod picture;
+mod random;
 #[cfg(feature = "raster")]
 pub mod raster;
 pub mod runtime;

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 /// The modules from the ground up; a module may use only those before it.
-const LINE: [&str; 20] = [
-    "error", "geometry", "tensor", "file", "onnx", "runtime", "raster", "weights", "model", "autodiff",
-    "tiling", "metrics", "picture", "data", "hooks", "segment", "finetune", "ffi", "cli", "main",
+const LINE: [&str; 21] = [
+    "error", "geometry", "tensor", "file", "random", "onnx", "runtime", "raster", "weights", "model",
+    "autodiff", "tiling", "metrics", "picture", "data", "hooks", "segment", "finetune", "ffi", "cli", "main",
 ];
 
 /// Outside worlds and their doors.

@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::onnx::ElementType;
 use crate::onnx::graph::{Constant, Graph, Node, Origin, ValueId, ValueMap};
 use crate::onnx::proto::AttributeProto;
+use crate::random::SplitMix64;
 
 /// An adapter of a weight.
 #[derive(Debug, Clone)]
@@ -269,15 +270,10 @@ fn fill(values: &mut [f32], fan_in: usize, name: &str, seed: u64) {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    let mut state = seed ^ hash;
+    let mut numbers = SplitMix64::new(seed ^ hash);
     let bound = 1.0 / (fan_in.max(1) as f32).sqrt();
     for value in values {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        *value = ((z >> 40) as f32 / (1u32 << 23) as f32 - 1.0) * bound;
+        *value = ((numbers.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0) * bound;
     }
 }
 

@@ -8,6 +8,7 @@ use crate::autodiff::parameter::{Parameter, Role};
 use crate::error::{Error, Result};
 use crate::onnx::graph::{Graph, ValueId};
 use crate::onnx::short;
+use crate::weights::pattern::name_matches;
 
 /// Which parameters of a model are trained: presets and patterns, in order.
 ///
@@ -305,35 +306,6 @@ fn after_upsampling(graph: &Graph) -> Vec<bool> {
         }
     }
     side
-}
-
-/// Whether `name` has the form of `pattern`: `*` is any text, `?` one character.
-pub(crate) fn name_matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    let (mut p, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(&c) if c == '?' || c == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            // The last star takes one character more.
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    p = at + 1;
-                    n = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|&c| c == '*')
 }
 
 impl FromStr for Selection {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::batch::{Batch, Labels};
+use crate::random::SplitMix64;
 
 /// Gives the batches of an epoch, one after the other.
 ///
@@ -101,22 +102,6 @@ impl ArrayLoader {
     }
 }
 
-/// Puts `order` into an order that `seed` decides: Fisher and Yates' shuffle with SplitMix64 (Steele et al. 2014), the
-/// same on every machine.
-pub(super) fn shuffle(order: &mut [usize], seed: u64) {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    for at in (1..order.len()).rev() {
-        let other = ((u128::from(next()) * (at as u128 + 1)) >> 64) as usize;
-        order.swap(at, other);
-    }
-}
-
 impl Loader for ArrayLoader {
     fn batches(&self) -> usize {
         self.order.len().div_ceil(self.batch)
@@ -125,7 +110,7 @@ impl Loader for ArrayLoader {
     fn begin(&mut self, seed: u64) -> Result<()> {
         self.order.sort_unstable();
         if self.is_shuffled {
-            shuffle(&mut self.order, seed);
+            SplitMix64::new(seed).shuffle(&mut self.order);
         }
         Ok(())
     }

@@ -82,4 +82,21 @@ macro_rules! hooks {
     };
 }
 
-pub(crate) use hooks;
+/// The part of a view's `impl Callback` that is the hooks' own.
+macro_rules! of_hooks {
+    () => {
+        fn state_dict(&self) -> Option<::serde_json::Value> {
+            self.hooks.state_dict()
+        }
+
+        fn load_state_dict(&mut self, state: &::serde_json::Value) -> $crate::error::Result<()> {
+            self.hooks.load_state_dict(state)
+        }
+
+        fn name(&self) -> &str {
+            self.hooks.name()
+        }
+    };
+}
+
+pub(crate) use {hooks, of_hooks};

@@ -1,5 +1,7 @@
 //! Numbers as the CSV and TSV files of the training side have them: C's `%.6f` and `%.6e`, Python's `repr`.
 
+use crate::weights::message::{python_exponent, python_float};
+
 /// `value` with `digits` decimals, as C's `%.{digits}f`: the exact binary value rounded half to even, all digits of
 /// large numbers, the sign of a negative zero; `nan`, `inf`, `-inf`.
 ///
@@ -22,7 +24,7 @@ pub fn scientific(value: f64, digits: usize) -> String {
     not_finite(value).unwrap_or_else(|| {
         let text = format!("{value:.digits$e}");
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        with_exponent(mantissa, exponent.parse().unwrap_or(0))
+        format!("{mantissa}e{}", python_exponent(exponent.parse().unwrap_or(0)))
     })
 }
 
@@ -36,23 +38,7 @@ pub fn scientific(value: f64, digits: usize) -> String {
 /// assert_eq!(shortest(3.0), "3.0");
 /// ```
 pub fn shortest(value: f64) -> String {
-    not_finite(value).unwrap_or_else(|| {
-        // Rust's shortest digits are the same (both are the closest of the shortest that read back).
-        let text = format!("{value:e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let exponent: i32 = exponent.parse().unwrap_or(0);
-        if (-4..16).contains(&exponent) {
-            let plain = format!("{value}");
-            if plain.contains('.') { plain } else { plain + ".0" }
-        } else {
-            with_exponent(mantissa, exponent)
-        }
-    })
-}
-
-fn with_exponent(mantissa: &str, exponent: i32) -> String {
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
+    python_float(value)
 }
 
 fn not_finite(value: f64) -> Option<String> {

@@ -96,7 +96,7 @@ impl From<i64> for Scalar {
 
 /// A float as Python's `repr` writes it: the fewest digits that lead back to it, with an exponent below 1e-4 and from
 /// 1e16 on.
-pub(super) fn python_float(value: f64) -> String {
+pub(crate) fn python_float(value: f64) -> String {
     if value.is_nan() {
         return "nan".into();
     }
@@ -115,7 +115,7 @@ pub(super) fn python_float(value: f64) -> String {
 }
 
 /// An exponent with its sign and two digits at least, as Python writes it.
-pub(super) fn python_exponent(exponent: i32) -> String {
+pub(crate) fn python_exponent(exponent: i32) -> String {
     format!("{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.unsigned_abs())
 }
 

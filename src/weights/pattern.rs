@@ -28,7 +28,7 @@ impl Filter {
     pub fn takes(&self, names: &[&str]) -> bool {
         let all = self.terms.first().is_none_or(|(exclude, _)| *exclude);
         self.terms.iter().fold(all, |taken, (exclude, pattern)| {
-            match names.iter().any(|name| matches(pattern, name)) {
+            match names.iter().any(|name| name_matches(pattern, name)) {
                 true => !exclude,
                 false => taken,
             }
@@ -68,8 +68,8 @@ impl fmt::Display for Filter {
     }
 }
 
-/// Whether `pattern` is the whole of `name`. One row of the table of prefixes at a time, so that no pattern is slow.
-fn matches(pattern: &str, name: &str) -> bool {
+/// Whether `name` has the form of `pattern`, as a whole: `*` is any text, `?` one character. One row of the table of prefixes at a time, so that no pattern is slow.
+pub(crate) fn name_matches(pattern: &str, name: &str) -> bool {
     let name: Vec<char> = name.chars().collect();
     // fits[n]: the pattern so far is the whole of the first n characters.
     let mut fits = vec![false; name.len() + 1];
@@ -108,7 +108,7 @@ mod tests {
             ("**?", "ab", true),
             ("", "a", false),
         ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+            assert_eq!(name_matches(pattern, name), expected, "{pattern} {name}");
         }
     }
 

@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use crate::autodiff::optimizer::Optimizer;
 use crate::autodiff::parameter::{Parameter, Role};
-use crate::autodiff::selection::name_matches;
 use crate::error::{Error, Result};
+use crate::weights::pattern::name_matches;
 
 /// Parameters whose name matches a pattern, with a learning rate or weight decay of their own.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,9 +1,7 @@
 //! ClinicaDL's callbacks.
 
-use serde_json::Value;
-
 use crate::error::Result;
-use crate::hooks::list::hooks;
+use crate::hooks::list::{hooks, of_hooks};
 use crate::hooks::{Callback, Context, Event, Phase};
 
 hooks! {
@@ -127,15 +125,5 @@ impl<H: ClinicaDlHooks> Callback for ClinicaDl<H> {
         }
     }
 
-    fn state_dict(&self) -> Option<Value> {
-        self.hooks.state_dict()
-    }
-
-    fn load_state_dict(&mut self, state: &Value) -> Result<()> {
-        self.hooks.load_state_dict(state)
-    }
-
-    fn name(&self) -> &str {
-        self.hooks.name()
-    }
+    of_hooks!();
 }

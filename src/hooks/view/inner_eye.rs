@@ -1,9 +1,7 @@
 //! InnerEye's inference hooks.
 
-use serde_json::Value;
-
 use crate::error::Result;
-use crate::hooks::list::hooks;
+use crate::hooks::list::{hooks, of_hooks};
 use crate::hooks::{Callback, Context, Event};
 
 hooks! {
@@ -59,15 +57,5 @@ impl<H: InnerEyeInferenceHooks> Callback for InnerEyeInference<H> {
         self.hooks.dispatch(hook, context)
     }
 
-    fn state_dict(&self) -> Option<Value> {
-        self.hooks.state_dict()
-    }
-
-    fn load_state_dict(&mut self, state: &Value) -> Result<()> {
-        self.hooks.load_state_dict(state)
-    }
-
-    fn name(&self) -> &str {
-        self.hooks.name()
-    }
+    of_hooks!();
 }

@@ -1,9 +1,7 @@
 //! PyTorch Lightning's hooks, as InnerEye uses them.
 
-use serde_json::Value;
-
 use crate::error::Result;
-use crate::hooks::list::hooks;
+use crate::hooks::list::{hooks, of_hooks};
 use crate::hooks::{Callback, Context, Event, Phase};
 
 hooks! {
@@ -267,15 +265,5 @@ impl<H: LightningHooks> Callback for Lightning<H> {
         hooks.into_iter().try_for_each(|hook| self.hooks.dispatch(hook, context))
     }
 
-    fn state_dict(&self) -> Option<Value> {
-        self.hooks.state_dict()
-    }
-
-    fn load_state_dict(&mut self, state: &Value) -> Result<()> {
-        self.hooks.load_state_dict(state)
-    }
-
-    fn name(&self) -> &str {
-        self.hooks.name()
-    }
+    of_hooks!();
 }
