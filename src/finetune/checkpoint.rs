@@ -13,7 +13,7 @@ use crate::weights::tensors;
 
 /// Everything that a training needs to go on as if it had never stopped, at the end of an epoch.
 ///
-/// The file is safetensors: the tensors of [`TrainState::write`], and in the metadata `epoch`, `global_step`, `seed`,
+/// The file is safetensors: the tensors of [`TrainState::write`], and in the metadata `epoch`, `global_step`, `should_stop`, `seed`,
 /// `model` and `callbacks`. It can be read as a [`TrainState`] too.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -22,6 +22,8 @@ pub struct Checkpoint {
     pub epoch: u64,
     /// Updates that are done.
     pub global_step: u64,
+    /// Whether training was to end after this epoch.
+    pub should_stop: bool,
     /// The seed of the run, which decides the order of the data.
     pub seed: u64,
     /// Fingerprint of the model that is trained, see [`fingerprint`].
@@ -35,6 +37,7 @@ pub struct Checkpoint {
 const FORMAT: &str = "glebe.checkpoint";
 const EPOCH: &str = "epoch";
 const GLOBAL_STEP: &str = "global_step";
+const SHOULD_STOP: &str = "should_stop";
 const SEED: &str = "seed";
 const MODEL: &str = "model";
 const CALLBACKS: &str = "callbacks";
@@ -63,6 +66,7 @@ impl Checkpoint {
             (FORMAT.to_owned(), "1".to_owned()),
             (EPOCH.to_owned(), self.epoch.to_string()),
             (GLOBAL_STEP.to_owned(), self.global_step.to_string()),
+            (SHOULD_STOP.to_owned(), self.should_stop.to_string()),
             (SEED.to_owned(), self.seed.to_string()),
             (MODEL.to_owned(), self.model.clone()),
             (CALLBACKS.to_owned(), callbacks),
@@ -102,6 +106,7 @@ impl Checkpoint {
         Ok(Checkpoint {
             epoch: number(EPOCH)?,
             global_step: number(GLOBAL_STEP)?,
+            should_stop: text(SHOULD_STOP)? == "true",
             seed: number(SEED)?,
             model: text(MODEL)?.to_owned(),
             callbacks,

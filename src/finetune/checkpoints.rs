@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::checkpoint::Checkpoint;
 use crate::hooks::Mode;
@@ -29,7 +27,7 @@ pub struct Checkpoints {
 }
 
 /// The value of the best metric so far, kept in checkpoints.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Best {
     pub(super) value: Option<f64>,
 }
@@ -44,6 +42,10 @@ impl Checkpoints {
         if self.every == 0 {
             return Err(Error::invalid("checkpoints: expected 1 epoch or more between them, got 0"));
         }
+        Ok(())
+    }
+
+    pub(super) fn make_folder(&self) -> Result<()> {
         fs::create_dir_all(&self.folder).map_err(|error| Error::io("make", &self.folder, error))
     }
 
@@ -85,9 +87,14 @@ impl Checkpoints {
         Ok(files)
     }
 
-    /// Takes away what is more than is kept; what cannot be taken away is warned of.
-    pub(super) fn rotate(&self) {
+    /// Takes the checkpoints of earlier epochs away that are more than is kept; what cannot be taken away is warned of.
+    /// Those of later epochs are another run's, and where none is kept all are.
+    pub(super) fn rotate(&self, epoch: u64) {
+        if self.keep == 0 {
+            return;
+        }
         let mut epochs = numbered(&self.folder);
+        epochs.retain(|(own, _)| *own <= epoch);
         epochs.sort_unstable();
         let surplus = epochs.len().saturating_sub(self.keep);
         for (_, path) in &epochs[..surplus] {

@@ -3,91 +3,12 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::access::{Shown, StepAccess};
 use crate::finetune::checkpoint::Checkpoint;
-use crate::finetune::checkpoints::{Best, Checkpoints};
+use crate::finetune::checkpoints::Best;
+use crate::finetune::fit_options::{FitOptions, Tail};
 use crate::finetune::loader::Loader;
 use crate::finetune::step::TrainStep;
-use crate::hooks::{Callbacks, Context, Event, Phase, Schedule, Split, TrainerState};
-
-/// What becomes of batches at the end of an epoch that are too few for an update.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Tail {
-    /// They make an update of their own, as in Lightning.
-    #[default]
-    Update,
-    /// Their gradients wait for the next epoch, as in ClinicaDL.
-    Carry,
-}
-
-/// How a training goes.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct FitOptions {
-    /// How many epochs there will be in all.
-    pub epochs: u64,
-    /// The learning rate, 0 or more: the largest of the schedule.
-    pub learning_rate: f64,
-    /// How it changes from epoch to epoch.
-    pub schedule: Option<Schedule>,
-    /// Batches of an update, 1 or more.
-    pub accumulate: usize,
-    /// What becomes of too few batches at the end of an epoch.
-    pub tail: Tail,
-    /// Validates after every so many epochs, 1 or more.
-    pub validate_every: u64,
-    /// Decides the order of the data.
-    pub seed: u64,
-    /// Which of several divisions of the data this is, added to the seed where there are more than one.
-    pub split_index: i64,
-    /// How many divisions there are; 0 or 1: no cross-validation.
-    pub splits: u64,
-    /// What is kept at the end of epochs.
-    pub checkpoints: Option<Checkpoints>,
-}
-
-impl FitOptions {
-    /// Defaults: a constant learning rate, an update a batch, a validation an epoch, seed 42.
-    pub fn new(epochs: u64, learning_rate: f64) -> FitOptions {
-        FitOptions {
-            epochs,
-            learning_rate,
-            schedule: None,
-            accumulate: 1,
-            tail: Tail::default(),
-            validate_every: 1,
-            seed: 42,
-            split_index: -1,
-            splits: 0,
-            checkpoints: None,
-        }
-    }
-
-    /// The seed, and the index of the division added to it where there are several (InnerEye's rule).
-    pub fn effective_seed(&self) -> u64 {
-        if self.splits > 1 { self.seed.wrapping_add_signed(self.split_index) } else { self.seed }
-    }
-
-    fn check(&self) -> Result<()> {
-        if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
-            let message = format!("expected a learning rate of 0 or more, got {}", self.learning_rate);
-            return Err(Error::invalid(message));
-        }
-        if self.accumulate == 0 || self.validate_every == 0 {
-            return Err(Error::invalid(
-                "expected 1 batch an update and 1 epoch a validation, or more; got 0",
-            ));
-        }
-        if let Some(checkpoints) = &self.checkpoints {
-            if self.tail == Tail::Carry && self.accumulate > 1 {
-                let message =
-                    "checkpoints hold no gradients that wait: let the tail of an epoch be an update";
-                return Err(Error::new(ErrorKind::NotSupported, message));
-            }
-            checkpoints.check()?;
-        }
-        self.schedule.as_ref().map_or(Ok(()), |schedule| schedule.check(self.learning_rate, self.epochs))
-    }
-}
+use crate::hooks::{Callbacks, Context, Event, Phase, Split, TrainerState};
+use crate::random::SplitMix64;
 
 /// Trains, validates, tests and predicts with a [`TrainStep`], and tells its callbacks of everything.
 ///
@@ -102,6 +23,8 @@ pub struct Trainer {
     best: Best,
     /// What the next fit goes on from.
     resumed: Option<Checkpoint>,
+    /// Whether an epoch has begun and not all of its batches are done.
+    is_within_epoch: bool,
 }
 
 /// Takes the number of a batch, how many of its images count (`None`: all), and its logits `[N, K, H, W]`.
@@ -128,6 +51,15 @@ impl Mean {
     }
 }
 
+/// Begins an epoch of a loader; the number of its batches.
+fn begin(data: &mut dyn Loader, seed: u64) -> Result<usize> {
+    data.begin(seed)?;
+    match data.batches() {
+        0 => Err(Error::invalid("the loader has no batches")),
+        batches => Ok(batches),
+    }
+}
+
 impl Trainer {
     /// A trainer of `step`.
     ///
@@ -135,9 +67,13 @@ impl Trainer {
     /// `InvalidArgument` for settings out of range; a callback's.
     pub fn new(step: TrainStep, options: FitOptions, callbacks: Callbacks) -> Result<Trainer> {
         options.check()?;
+        if let Some(checkpoints) = &options.checkpoints {
+            checkpoints.make_folder()?;
+        }
         let state = TrainerState { epochs: options.epochs, ..TrainerState::default() };
         let best = Best::default();
-        let mut trainer = Trainer { step, callbacks, options, state, best, resumed: None };
+        let mut trainer =
+            Trainer { step, callbacks, options, state, best, resumed: None, is_within_epoch: false };
         trainer.watched(|own| own.tell(Event::TrainerInit))?;
         Ok(trainer)
     }
@@ -204,13 +140,15 @@ impl Trainer {
     /// Where it stands, at the end of an epoch.
     ///
     /// # Errors
-    /// `InvalidState` while gradients wait; the runtime's.
+    /// `InvalidState` within an epoch (as an error has left it) and while gradients wait; the runtime's.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
+        self.check_whole()?;
         let mut callbacks = self.callbacks.state_dict();
         callbacks.insert(BEST_STATE.to_owned(), self.best.value.into());
         Ok(Checkpoint {
             epoch: self.state.epoch,
             global_step: self.state.global_step,
+            should_stop: self.state.should_stop,
             seed: self.options.effective_seed(),
             model: self.step.model_fingerprint(),
             train: self.step.state()?,
@@ -218,10 +156,21 @@ impl Trainer {
         })
     }
 
-    /// Trains for the epochs that are left, and validates in between where there are data for it.
+    /// That there is no epoch of which some batches are missing.
+    fn check_whole(&self) -> Result<()> {
+        if !self.is_within_epoch {
+            return Ok(());
+        }
+        let message = format!("epoch {} was interrupted: go on from a checkpoint", self.state.epoch);
+        Err(Error::new(ErrorKind::InvalidState, message))
+    }
+
+    /// Trains for the epochs that are left, and validates in between where there are data for it. Ends at once where a
+    /// callback wanted to stop before the checkpoint that it goes on from.
     ///
     /// # Errors
-    /// Of a step, a loader or a callback.
+    /// `InvalidState` where the fit before was interrupted within an epoch and none is resumed; of a step, a loader or a
+    /// callback.
     pub fn fit(&mut self, train: &mut dyn Loader, validation: Option<&mut dyn Loader>) -> Result<()> {
         self.watched(|own| own.fit_all(train, validation))
     }
@@ -311,9 +260,13 @@ impl Trainer {
                 self.tell(Event::Resume)?;
                 self.load(&checkpoint)?;
             }
-            None => self.tell(Event::TrainStart)?,
+            None => {
+                self.check_whole()?;
+                self.tell(Event::TrainStart)?;
+            }
         }
         while self.state.epoch < self.options.epochs && !self.state.should_stop {
+            self.is_within_epoch = true;
             self.state.epoch += 1;
             self.state.batch = 0;
             let k = self.state.epoch - 1;
@@ -323,6 +276,7 @@ impl Trainer {
             };
             self.tell(Event::EpochStart)?;
             let mut metrics = self.train_epoch(train)?;
+            self.is_within_epoch = false;
             if let Some(data) = &mut validation
                 && self.state.epoch.is_multiple_of(self.options.validate_every)
             {
@@ -349,6 +303,8 @@ impl Trainer {
         self.callbacks.load_state_dict(&checkpoint.callbacks)?;
         self.best.value = checkpoint.callbacks.get(BEST_STATE).and_then(serde_json::Value::as_f64);
         (self.state.epoch, self.state.global_step) = (checkpoint.epoch, checkpoint.global_step);
+        self.state.should_stop = checkpoint.should_stop;
+        self.is_within_epoch = false;
         Ok(())
     }
 
@@ -357,22 +313,25 @@ impl Trainer {
         let Some(checkpoints) = self.options.checkpoints.clone() else { return Ok(()) };
         let is_last = self.state.epoch == self.options.epochs || self.state.should_stop;
         let files = checkpoints.due(self.state.epoch, is_last, metrics, &mut self.best)?;
-        for path in &files {
+        if files.is_empty() {
+            return Ok(());
+        }
+        for _ in &files {
             self.show(Event::CheckpointSave, None, metrics, Shown::default())?;
-            self.checkpoint()?.write(path)?;
         }
-        if !files.is_empty() {
-            checkpoints.rotate();
+        let checkpoint = self.checkpoint()?;
+        for path in &files {
+            checkpoint.write(path)?;
         }
+        checkpoints.rotate(self.state.epoch);
         Ok(())
     }
 
     /// The batches of an epoch; the metrics of training, `train/` before their names.
     fn train_epoch(&mut self, train: &mut dyn Loader) -> Result<Vec<(String, f64)>> {
-        // Another order in every epoch; the multiplier keeps seeds of neighbouring runs apart.
-        let seed = self.options.effective_seed().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        train.begin(seed.wrapping_add(self.state.epoch))?;
-        let batches = train.batches();
+        // Another order in every epoch; seeds of neighbouring runs are far apart.
+        let seed = SplitMix64::new(self.options.effective_seed()).next();
+        let batches = begin(train, seed.wrapping_add(self.state.epoch))?;
         let mut losses = Mean::default();
         let mut rates = Mean::default();
         for index in 0..batches {
@@ -383,8 +342,7 @@ impl Trainer {
             self.tell(Event::ForwardStart)?;
             let output = self.step.accumulate(&batch)?;
             let loss = f64::from(output.loss);
-            let count = images.unwrap_or(self.step.image_shape().first().copied().unwrap_or(1));
-            losses.add(loss, count);
+            losses.add(loss, images.unwrap_or(self.step.image_shape()[0]));
             rates.add(self.state.learning_rate, 1);
             let shown = Shown { logits: output.logits.as_deref(), has_gradients: true };
             self.show(Event::BackwardStart, Some(loss), &[], shown)?;
@@ -420,9 +378,8 @@ impl Trainer {
         self.state.phase = phase;
         self.state.batch = 0;
         self.tell(start)?;
-        data.begin(self.options.effective_seed())?;
         let mut losses = Mean::default();
-        for index in 0..data.batches() {
+        for index in 0..begin(data, self.options.effective_seed())? {
             self.state.batch = index as u64 + 1;
             let images = data.images(index);
             let batch = data.batch(index)?;
@@ -430,8 +387,7 @@ impl Trainer {
             self.tell(Event::EvaluationStart)?;
             let output = self.step.evaluate(&batch)?;
             let loss = f64::from(output.loss);
-            let count = images.unwrap_or(self.step.image_shape().first().copied().unwrap_or(1));
-            losses.add(loss, count);
+            losses.add(loss, images.unwrap_or(self.step.image_shape()[0]));
             let shown = Shown { logits: output.logits.as_deref(), has_gradients: false };
             self.show(Event::MetricsStart, Some(loss), &[], shown)?;
             let metrics = [("Loss".to_owned(), loss)];
@@ -449,8 +405,7 @@ impl Trainer {
         let before = self.state.phase;
         self.state.phase = Phase::Predict;
         self.tell(Event::PredictStart)?;
-        data.begin(self.options.effective_seed())?;
-        for index in 0..data.batches() {
+        for index in 0..begin(data, self.options.effective_seed())? {
             self.state.batch = index as u64 + 1;
             let images = data.images(index);
             let batch = data.batch(index)?;

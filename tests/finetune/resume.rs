@@ -232,3 +232,76 @@ fn checkpoints_of_something_else_are_refused() {
     let error = Checkpoint::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap_err();
     assert!(error.one_line().contains("Cargo.toml"), "{error}");
 }
+
+/// A run that had decided to end is over, also when it was killed before it could say so.
+#[test]
+fn a_training_that_had_stopped_stays_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |resume: bool| {
+        let mut options = fit_options(folder.path());
+        (options.learning_rate, options.schedule, options.epochs) = (0.0, None, 9);
+        let mut callbacks = Callbacks::new();
+        callbacks.add(EarlyStopping::new("Loss", Mode::Lowest).patience(0));
+        let mut trainer = trainer(options, callbacks);
+        assert_eq!(resume && trainer.resume_newest().unwrap(), resume);
+        fit(&mut trainer).unwrap();
+        (trainer.state().epoch, trainer.state().global_step)
+    };
+    assert_eq!(run(false), (2, 6));
+    assert_eq!(run(true), (2, 6));
+}
+
+/// An epoch of which batches are missing is no end of an epoch: neither kept nor gone on from.
+#[test]
+fn an_interrupted_epoch_is_not_passed_for_a_whole_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut callbacks = Callbacks::new();
+    callbacks.add(PowerCut { epoch: 2, batch: 2 });
+    let mut cut = trainer(fit_options(folder.path()), callbacks);
+    fit(&mut cut).unwrap_err();
+    for error in [cut.checkpoint().unwrap_err(), fit(&mut cut).unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::InvalidState);
+        assert!(error.message().contains("epoch 2 was interrupted"), "{error}");
+    }
+    // From the checkpoint it goes on, to be interrupted at the same place.
+    assert!(cut.resume_newest().unwrap());
+    assert_eq!(fit(&mut cut).unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
+/// Files of other runs stay: where none are kept beside the last one, and those of later epochs.
+#[test]
+fn checkpoints_of_other_runs_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let theirs = ["epoch-2.safetensors", "epoch-70.safetensors"];
+    theirs.iter().for_each(|name| std::fs::write(folder.path().join(name), "theirs").unwrap());
+    let is_theirs =
+        |name: &str| std::fs::read(folder.path().join(name)).is_ok_and(|bytes| bytes == b"theirs");
+    fit(&mut trainer(fit_options(folder.path()), Callbacks::new())).unwrap();
+    assert!(theirs.into_iter().all(is_theirs));
+    let mut options = fit_options(folder.path());
+    options.checkpoints.as_mut().unwrap().keep = 1;
+    fit(&mut trainer(options, Callbacks::new())).unwrap();
+    assert!(is_theirs("epoch-70.safetensors") && folder.path().join("epoch-4.safetensors").exists());
+    assert!(!folder.path().join("epoch-3.safetensors").exists());
+}
+
+/// Gives nothing.
+struct Empty;
+
+impl glebe::finetune::Loader for Empty {
+    fn batches(&self) -> usize {
+        0
+    }
+
+    fn batch(&mut self, _: usize) -> Result<glebe::finetune::Batch<'_>> {
+        Err(Error::internal("there is none"))
+    }
+}
+
+#[test]
+fn a_loader_without_batches_is_refused() {
+    let mut trainer = trainer(FitOptions::new(1, 1e-3), Callbacks::new());
+    for error in [trainer.fit(&mut Empty, None).unwrap_err(), trainer.validate(&mut Empty).unwrap_err()] {
+        assert!(error.message().contains("no batches"), "{error}");
+    }
+}
