@@ -1,5 +1,6 @@
 //! What callbacks may ask of a step.
 
+use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::step::TrainStep;
 use crate::hooks::Access;
@@ -8,6 +9,8 @@ use crate::weights::tensors::NamedTensor;
 /// What there is at an event.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Shown<'a> {
+    /// The batch, and how many of its images count.
+    pub(super) batch: Option<(Batch<'a>, usize)>,
     pub(super) logits: Option<&'a [f32]>,
     pub(super) has_gradients: bool,
 }
@@ -28,6 +31,19 @@ impl Access for StepAccess<'_> {
             let message = "no logits at this event: training gives them where they were asked for before";
             Error::new(ErrorKind::InvalidState, message)
         })
+    }
+
+    fn batch(&self) -> Result<Batch<'_>> {
+        let missing = || Error::new(ErrorKind::InvalidState, "no batch at this event");
+        self.shown.batch.map(|(batch, _)| batch).ok_or_else(missing)
+    }
+
+    fn images(&self) -> usize {
+        self.shown.batch.map_or(0, |(_, images)| images)
+    }
+
+    fn image_shape(&self) -> Vec<usize> {
+        self.step.image_shape().to_vec()
     }
 
     fn logits_shape(&self) -> Vec<usize> {

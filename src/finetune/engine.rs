@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::autodiff::Optimizer;
 use crate::error::Result;
-use crate::finetune::batch::Targets;
 use crate::finetune::state::TrainState;
+use crate::finetune::targets::Targets;
 use crate::finetune::update::Outcome;
 use crate::runtime::CancelToken;
 use crate::weights::tensors::Tensors;

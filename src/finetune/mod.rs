@@ -4,7 +4,7 @@
 //! beforehand what would be trained, at what cost, and what stands in the way.
 
 mod access;
-mod batch;
+
 mod checkpoint;
 mod checkpoints;
 mod device;
@@ -15,22 +15,21 @@ mod export;
 mod features;
 mod fit_options;
 mod host;
-mod loader;
 mod measure;
 mod merge;
 mod preflight;
 mod state;
 mod step;
+mod targets;
 mod trainer;
 mod update;
 
-pub use batch::{Batch, Labels};
+pub use crate::data::{ArrayLoader, Batch, Labels, Loader};
 pub use checkpoint::{Checkpoint, fingerprint};
 pub use checkpoints::{BEST, Checkpoints, LAST};
 pub use export::NOTE_KEY;
 pub use features::{CacheUse, FeatureCache};
 pub use fit_options::{FitOptions, Tail};
-pub use loader::{ArrayLoader, Loader};
 pub use measure::{Measured, measure};
 pub use preflight::{Memory, NodeSupport, Preflight, Tensor, Unsupported, preflight};
 pub use state::TrainState;

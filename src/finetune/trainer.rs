@@ -1,11 +1,11 @@
 //! The trainer: epochs of steps, with everyone told who asked to be.
 
+use crate::data::{Batch, Loader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::access::{Shown, StepAccess};
 use crate::finetune::checkpoint::Checkpoint;
 use crate::finetune::checkpoints::Best;
 use crate::finetune::fit_options::{FitOptions, Tail};
-use crate::finetune::loader::Loader;
 use crate::finetune::step::TrainStep;
 use crate::hooks::{Callbacks, Context, Event, Phase, Split, TrainerState};
 use crate::random::SplitMix64;
@@ -27,8 +27,8 @@ pub struct Trainer {
     is_within_epoch: bool,
 }
 
-/// Takes the number of a batch, how many of its images count (`None`: all), and its logits `[N, K, H, W]`.
-pub type TakeLogits<'a> = dyn FnMut(usize, Option<usize>, &[f32]) -> Result<()> + 'a;
+/// Takes the number of a batch, how many of its images count, and its logits `[N, K, H, W]`.
+pub type TakeLogits<'a> = dyn FnMut(usize, usize, &[f32]) -> Result<()> + 'a;
 
 /// Under which name the best metric stands among the callbacks' states.
 const BEST_STATE: &str = "checkpoints";
@@ -327,6 +327,17 @@ impl Trainer {
         Ok(())
     }
 
+    /// A batch, and how many of its images count.
+    fn given<'d>(&self, data: &'d mut dyn Loader, index: usize) -> Result<(Batch<'d>, usize)> {
+        let all = self.step.image_shape()[0];
+        let images = data.images(index).unwrap_or(all);
+        if images == 0 || images > all {
+            let message = format!("expected 1 to {all} images that count in a batch, got {images}");
+            return Err(Error::new(ErrorKind::Mismatch, message));
+        }
+        Ok((data.batch(index)?, images))
+    }
+
     /// The batches of an epoch; the metrics of training, `train/` before their names.
     fn train_epoch(&mut self, train: &mut dyn Loader) -> Result<Vec<(String, f64)>> {
         // Another order in every epoch; seeds of neighbouring runs are far apart.
@@ -336,15 +347,15 @@ impl Trainer {
         let mut rates = Mean::default();
         for index in 0..batches {
             self.state.batch = index as u64 + 1;
-            let images = train.images(index);
-            let batch = train.batch(index)?;
-            self.tell(Event::BatchStart)?;
-            self.tell(Event::ForwardStart)?;
+            let (batch, images) = self.given(train, index)?;
+            let shown = Shown { batch: Some((batch, images)), ..Shown::default() };
+            self.show(Event::BatchStart, None, &[], shown)?;
+            self.show(Event::ForwardStart, None, &[], shown)?;
             let output = self.step.accumulate(&batch)?;
             let loss = f64::from(output.loss);
-            losses.add(loss, images.unwrap_or(self.step.image_shape()[0]));
+            losses.add(loss, images);
             rates.add(self.state.learning_rate, 1);
-            let shown = Shown { logits: output.logits.as_deref(), has_gradients: true };
+            let shown = Shown { logits: output.logits.as_deref(), has_gradients: true, ..shown };
             self.show(Event::BackwardStart, Some(loss), &[], shown)?;
             self.show(Event::BackwardEnd, Some(loss), &[], shown)?;
             let is_last = index + 1 == batches && self.options.tail == Tail::Update;
@@ -381,14 +392,14 @@ impl Trainer {
         let mut losses = Mean::default();
         for index in 0..begin(data, self.options.effective_seed())? {
             self.state.batch = index as u64 + 1;
-            let images = data.images(index);
-            let batch = data.batch(index)?;
-            self.tell(Event::BatchStart)?;
-            self.tell(Event::EvaluationStart)?;
+            let (batch, images) = self.given(data, index)?;
+            let shown = Shown { batch: Some((batch, images)), ..Shown::default() };
+            self.show(Event::BatchStart, None, &[], shown)?;
+            self.show(Event::EvaluationStart, None, &[], shown)?;
             let output = self.step.evaluate(&batch)?;
             let loss = f64::from(output.loss);
-            losses.add(loss, images.unwrap_or(self.step.image_shape()[0]));
-            let shown = Shown { logits: output.logits.as_deref(), has_gradients: false };
+            losses.add(loss, images);
+            let shown = Shown { logits: output.logits.as_deref(), ..shown };
             self.show(Event::MetricsStart, Some(loss), &[], shown)?;
             let metrics = [("Loss".to_owned(), loss)];
             self.show(Event::MetricsEnd, Some(loss), &metrics, shown)?;
@@ -407,12 +418,12 @@ impl Trainer {
         self.tell(Event::PredictStart)?;
         for index in 0..begin(data, self.options.effective_seed())? {
             self.state.batch = index as u64 + 1;
-            let images = data.images(index);
-            let batch = data.batch(index)?;
-            self.tell(Event::BatchStart)?;
-            self.tell(Event::PredictionStart)?;
+            let (batch, images) = self.given(data, index)?;
+            let shown = Shown { batch: Some((batch, images)), ..Shown::default() };
+            self.show(Event::BatchStart, None, &[], shown)?;
+            self.show(Event::PredictionStart, None, &[], shown)?;
             let output = self.step.evaluate(&batch)?;
-            let shown = Shown { logits: output.logits.as_deref(), has_gradients: false };
+            let shown = Shown { logits: output.logits.as_deref(), ..shown };
             self.show(Event::PredictionEnd, None, &[], shown)?;
             take(index, images, output.logits.as_deref().unwrap_or(&[]))?;
             self.show(Event::BatchEnd, None, &[], shown)?;

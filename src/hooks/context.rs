@@ -1,5 +1,6 @@
 //! What a callback sees and may ask for.
 
+use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::state::TrainerState;
 use crate::weights::tensors::NamedTensor;
@@ -15,6 +16,18 @@ pub trait Access {
     /// # Errors
     /// `InvalidState` where there are none.
     fn logits(&mut self) -> Result<&[f32]>;
+
+    /// The batch as the loader gave it, from `batch_start` to `batch_end`.
+    ///
+    /// # Errors
+    /// `InvalidState` where there is none.
+    fn batch(&self) -> Result<Batch<'_>>;
+
+    /// How many images of the batch count, the first ones; the others fill it up. 0 where there is no batch.
+    fn images(&self) -> usize;
+
+    /// Shape `[N, C, H, W]` of the images.
+    fn image_shape(&self) -> Vec<usize>;
 
     /// Shape `[N, K, H, W]` of the logits.
     fn logits_shape(&self) -> Vec<usize>;

@@ -6,6 +6,7 @@ mod column_style;
 mod confusion;
 mod cpu;
 mod csv_line;
+mod decision;
 mod distance_transform;
 mod epoch_metrics;
 mod epoch_timer;
@@ -30,6 +31,7 @@ mod value;
 pub use batch_means::{BatchMeans, batch_metrics, is_foreground};
 pub use confusion::{ConfusionMatrix, StrayLabels};
 pub use cpu::cpu_time;
+pub use decision::decide;
 pub use epoch_metrics::{EpochRowForm, epoch_row, split_column, store_epoch_metrics};
 pub use epoch_timer::{
     Clock, EpochTimer, EpochTimers, MAX_ITEM_LOAD_TIME_SEC, MAX_LOAD_TIME_EPOCHS, MAX_LOAD_TIME_WARNINGS,

@@ -1,7 +1,7 @@
 //! Where batches come from.
 
+use crate::data::batch::{Batch, Labels};
 use crate::error::{Error, ErrorKind, Result};
-use crate::finetune::batch::{Batch, Labels};
 use crate::random::SplitMix64;
 
 /// Gives the batches of an epoch, one after the other.
