@@ -3,6 +3,7 @@
 use crate::data::{Batch, Loader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::access::Shown;
+use crate::finetune::scoring::Scored;
 use crate::finetune::trainer::{TakeLogits, Trainer};
 use crate::hooks::{Event, Phase};
 
@@ -52,12 +53,20 @@ impl Trainer {
         phase: Phase,
         [start, end]: [Event; 2],
     ) -> Result<Vec<(String, f64)>> {
-        let (before, trained) = (self.state.phase, self.state.batch);
-        self.state.phase = phase;
-        self.state.batch = 0;
+        let before = (self.state.phase, self.state.batch, self.state.batches);
+        let (random, seed) = (self.state.random, self.options.effective_seed());
+        (self.state.phase, self.state.batch, self.state.random) = (phase, 0, seed);
+        tracing::debug!("Validation: Random seed set to: {seed}");
+        self.is_collecting = true;
+        self.logged.take();
         self.tell(start)?;
+        if let Some(scores) = &mut self.scores {
+            scores.clear()?;
+        }
         let mut losses = Mean::default();
-        for index in 0..begin(data, self.options.effective_seed())? {
+        let batches = begin(data, seed)?;
+        self.state.batches = batches as u64;
+        for index in 0..batches {
             self.state.batch = index as u64 + 1;
             let (batch, images) = self.given(data, index)?;
             let shown = Shown { batch: Some((batch, images)), ..Shown::default() };
@@ -68,22 +77,45 @@ impl Trainer {
             losses.add(loss, images);
             let shown = Shown { logits: output.logits.as_deref(), ..shown };
             self.show(Event::MetricsStart, Some(loss), &[], shown)?;
+            if let Some(logits) = &output.logits {
+                self.score(logits, images)?;
+            }
             let metrics = [("Loss".to_owned(), loss)];
             self.show(Event::MetricsEnd, Some(loss), &metrics, shown)?;
             self.show(Event::BatchEnd, Some(loss), &metrics, shown)?;
         }
-        let metrics = vec![("Loss".to_owned(), losses.value())];
+        let mut metrics = vec![("Loss".to_owned(), losses.value())];
+        if let Some(scores) = &self.scores {
+            metrics = scores.metrics(metrics)?;
+        }
+        self.state.random = random;
         self.show(Event::EvaluationBatchesEnd, None, &metrics, Shown::default())?;
+        metrics.extend(self.logged.take());
+        self.is_collecting = false;
         self.show(end, None, &metrics, Shown::default())?;
-        (self.state.phase, self.state.batch) = (before, trained);
+        (self.state.phase, self.state.batch, self.state.batches) = before;
         Ok(metrics)
+    }
+
+    /// Counts the predictions of the batch that the step has seen last.
+    pub(super) fn score(&mut self, logits: &[f32], images: usize) -> Result<()> {
+        let Some(scores) = &mut self.scores else { return Ok(()) };
+        scores.add(&Scored {
+            truth: &self.step.targets.classes,
+            mask: &self.step.targets.mask,
+            logits,
+            shape: &self.step.logits_shape,
+            images,
+        })
     }
 
     pub(super) fn prediction(&mut self, data: &mut dyn Loader, take: &mut TakeLogits<'_>) -> Result<()> {
         let before = self.state.phase;
         self.state.phase = Phase::Predict;
         self.tell(Event::PredictStart)?;
-        for index in 0..begin(data, self.options.effective_seed())? {
+        let batches = begin(data, self.options.effective_seed())?;
+        self.state.batches = batches as u64;
+        for index in 0..batches {
             self.state.batch = index as u64 + 1;
             let (batch, images) = self.given(data, index)?;
             let shown = Shown { batch: Some((batch, images)), ..Shown::default() };

@@ -6,8 +6,9 @@ use crate::finetune::access::{Shown, StepAccess};
 use crate::finetune::checkpoint::Checkpoint;
 use crate::finetune::checkpoints::Best;
 use crate::finetune::fit_options::FitOptions;
+use crate::finetune::scoring::ScoreKeeper;
 use crate::finetune::step::TrainStep;
-use crate::hooks::{Callbacks, Context, Event, Phase, Split, TrainerState};
+use crate::hooks::{Callbacks, Context, Event, Logged, Phase, Split, TrainerState};
 
 /// Trains, validates, tests and predicts with a [`TrainStep`], and tells its callbacks of everything.
 ///
@@ -24,6 +25,11 @@ pub struct Trainer {
     pub(super) resumed: Option<Checkpoint>,
     /// Whether an epoch has begun and not all of its batches are done.
     pub(super) is_within_epoch: bool,
+    /// Keeps the scores of the epoch or evaluation that is going on.
+    pub(super) scores: Option<ScoreKeeper>,
+    /// What callbacks log, while an epoch or evaluation is going on.
+    pub(super) logged: Logged,
+    pub(super) is_collecting: bool,
 }
 
 /// Takes the number of a batch, how many of its images count, and its logits `[N, K, H, W]`.
@@ -32,6 +38,16 @@ pub type TakeLogits<'a> = dyn FnMut(usize, usize, &[f32]) -> Result<()> + 'a;
 /// Under which name the best metric stands among the callbacks' states.
 pub(super) const BEST_STATE: &str = "checkpoints";
 
+/// What keeps the scores that the options ask for.
+fn score_keeper(step: &TrainStep, options: &FitOptions) -> Result<Option<ScoreKeeper>> {
+    match &options.scoring {
+        Some(scoring) if !step.options.loss.is_regression() => {
+            Ok(Some(ScoreKeeper::new(scoring, step.logits_shape()[1])?))
+        }
+        _ => Ok(None),
+    }
+}
+
 impl Trainer {
     /// A trainer of `step`.
     ///
@@ -39,13 +55,27 @@ impl Trainer {
     /// `InvalidArgument` for settings out of range; a callback's.
     pub fn new(step: TrainStep, options: FitOptions, callbacks: Callbacks) -> Result<Trainer> {
         options.check()?;
+        let mut step = step;
+        step.evaluate_averages(options.evaluate_averages)?;
+        let scores = score_keeper(&step, &options)?;
         if let Some(checkpoints) = &options.checkpoints {
             checkpoints.make_folder()?;
         }
-        let state = TrainerState { epochs: options.epochs, ..TrainerState::default() };
+        let random = options.effective_seed();
+        let state = TrainerState { epochs: options.epochs, random, ..TrainerState::default() };
         let best = Best::default();
-        let mut trainer =
-            Trainer { step, callbacks, options, state, best, resumed: None, is_within_epoch: false };
+        let mut trainer = Trainer {
+            step,
+            callbacks,
+            options,
+            state,
+            best,
+            resumed: None,
+            is_within_epoch: false,
+            scores,
+            logged: Logged::default(),
+            is_collecting: false,
+        };
         trainer.watched(|own| own.tell(Event::TrainerInit))?;
         Ok(trainer)
     }
@@ -122,6 +152,7 @@ impl Trainer {
             global_step: self.state.global_step,
             should_stop: self.state.should_stop,
             seed: self.options.effective_seed(),
+            random: self.state.random,
             model: self.step.model_fingerprint(),
             train: self.step.state()?,
             callbacks,
@@ -196,6 +227,7 @@ impl Trainer {
         let done = work(self);
         if let Err(error) = &done {
             self.step.discard();
+            self.is_collecting = false;
             self.callbacks.exception(error, &mut self.state);
             (self.state.phase, self.state.split) = (Phase::Idle, None);
         }
@@ -221,6 +253,7 @@ impl Trainer {
         let mut context = Context::new(&mut self.state);
         (context.loss, context.metrics) = (loss, metrics);
         context.access = Some(&mut access);
+        context.logged = self.is_collecting.then_some(&mut self.logged);
         self.callbacks.call(event, &mut context)?;
         Ok(context.vetoed)
     }
