@@ -48,6 +48,15 @@ fn score_keeper(step: &TrainStep, options: &FitOptions) -> Result<Option<ScoreKe
     }
 }
 
+fn check_seed(checkpoint: &Checkpoint, options: &FitOptions) -> Result<()> {
+    let (expected, got) = (options.effective_seed(), checkpoint.seed);
+    if got == expected {
+        return Ok(());
+    }
+    let message = format!("the checkpoint is of a run with another seed: expected {expected}, got {got}");
+    Err(Error::new(ErrorKind::Mismatch, message))
+}
+
 impl Trainer {
     /// A trainer of `step`.
     ///
@@ -90,6 +99,50 @@ impl Trainer {
         &self.step
     }
 
+    /// The step, to be worked with between runs: steps of one's own, another loss scale, another state. Counters and
+    /// callbacks hear nothing of it; gradients that are left waiting go into the first update of the next fit.
+    pub fn step_mut(&mut self) -> &mut TrainStep {
+        &mut self.step
+    }
+
+    /// How the runs to come go on. `epochs` counts those that are done, too.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for settings out of range; `Mismatch` for another seed than that of the checkpoint that the next
+    /// fit goes on from; `Io` for a folder that cannot be made. Nothing has changed then.
+    pub fn set_options(&mut self, options: FitOptions) -> Result<()> {
+        options.check()?;
+        if let Some(checkpoint) = &self.resumed {
+            check_seed(checkpoint, &options)?;
+        }
+        if let Some(checkpoints) = &options.checkpoints {
+            checkpoints.make_folder()?;
+        }
+        let metric = |own: &FitOptions| own.checkpoints.as_ref().and_then(|own| own.best.clone());
+        if metric(&options) != metric(&self.options) {
+            self.best = Best::default();
+        }
+        self.state.epochs = options.epochs;
+        self.options = options;
+        Ok(())
+    }
+
+    /// Adds callbacks behind those that are there. They alone are told that the trainer has been made.
+    ///
+    /// # Errors
+    /// A callback's; none of them is added then.
+    pub fn add_callbacks(&mut self, callbacks: Callbacks) -> Result<()> {
+        let mut before = std::mem::replace(&mut self.callbacks, callbacks);
+        let done = self.watched(|own| own.tell(Event::TrainerInit));
+        std::mem::swap(&mut self.callbacks, &mut before);
+        done.map(|()| self.callbacks.append(before))
+    }
+
+    /// The callbacks, to be changed between runs.
+    pub fn callbacks_mut(&mut self) -> &mut Callbacks {
+        &mut self.callbacks
+    }
+
     /// The step, to be used by itself again.
     pub fn into_step(self) -> TrainStep {
         self.step
@@ -110,12 +163,7 @@ impl Trainer {
             );
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
-        if checkpoint.seed != self.options.effective_seed() {
-            let (expected, got) = (self.options.effective_seed(), checkpoint.seed);
-            let message =
-                format!("the checkpoint is of a run with another seed: expected {expected}, got {got}");
-            return Err(Error::new(ErrorKind::Mismatch, message));
-        }
+        check_seed(&checkpoint, &self.options)?;
         self.step.check_state(&checkpoint.train)?;
         self.resumed = Some(checkpoint);
         Ok(())
