@@ -115,6 +115,9 @@ impl Trainer {
             check_seed(checkpoint, &options)?;
         }
         let scores = score_keeper(&self.step, &options)?;
+        if options.evaluate_averages {
+            self.step.check_averages()?;
+        }
         if let Some(checkpoints) = &options.checkpoints {
             checkpoints.make_folder()?;
         }
@@ -199,7 +202,7 @@ impl Trainer {
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         self.check_whole()?;
         let mut callbacks = self.callbacks.state_dict();
-        callbacks.insert(BEST_STATE.to_owned(), self.best.value.into());
+        callbacks.insert(BEST_STATE.to_owned(), serde_json::json!(self.best));
         Ok(Checkpoint {
             epoch: self.state.epoch,
             global_step: self.state.global_step,
