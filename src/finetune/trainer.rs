@@ -16,13 +16,13 @@ use crate::random::SplitMix64;
 /// ([`Event::Exception`]), then it goes on to the caller. The weights stay as the last complete update left them.
 #[derive(Debug)]
 pub struct Trainer {
-    step: TrainStep,
+    pub(super) step: TrainStep,
     callbacks: Callbacks,
     options: FitOptions,
-    state: TrainerState,
+    pub(super) state: TrainerState,
     best: Best,
     /// What the next fit goes on from.
-    resumed: Option<Checkpoint>,
+    pub(super) resumed: Option<Checkpoint>,
     /// Whether an epoch has begun and not all of its batches are done.
     is_within_epoch: bool,
 }
@@ -220,7 +220,7 @@ impl Trainer {
     }
 
     /// Does something of which every callback hears if it fails.
-    fn watched<R>(&mut self, work: impl FnOnce(&mut Trainer) -> Result<R>) -> Result<R> {
+    pub(super) fn watched<R>(&mut self, work: impl FnOnce(&mut Trainer) -> Result<R>) -> Result<R> {
         let done = work(self);
         if let Err(error) = &done {
             self.step.discard();
@@ -230,7 +230,7 @@ impl Trainer {
         done
     }
 
-    fn tell(&mut self, event: Event) -> Result<()> {
+    pub(super) fn tell(&mut self, event: Event) -> Result<()> {
         self.show(event, None, &[], Shown::default()).map(|_| ())
     }
 
