@@ -5,6 +5,7 @@ mod adapters;
 mod cache;
 mod evaluation;
 mod fixtures;
+mod initial;
 mod lifecycle;
 mod resume;
 mod state;

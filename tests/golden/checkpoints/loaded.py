@@ -14,6 +14,7 @@ of BatchNorm included:
     image [1, 3, 16, 16], image32 [1, 3, 32, 32]
     before                 logits of unet with the weights of the exported file
     loaded                 with those of the checkpoint
+    loaded32               the same of image32
     half                   with those of loaded.half.pth, which are rounded
     partial                with those of the checkpoint, and the exported file's head
     convnext               logits of convnext on image32
@@ -96,7 +97,7 @@ def main():
         "image": image, "image32": image32,
         "before": logits("unet", before, image), "loaded": logits("unet", own, image),
         "half": logits("unet", widened, image), "partial": logits("unet", partial, image),
-        "convnext": logits("convnext", convnext, image32),
+        "loaded32": logits("unet", own, image32), "convnext": logits("convnext", convnext, image32),
     }, here / "loaded.logits.safetensors")
 
 
