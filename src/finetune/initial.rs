@@ -94,7 +94,7 @@ impl TrainStep {
         own.extend(untied.iter().map(|(name, _)| name.as_str()));
         let slots = parameters
             .iter()
-            .filter(|parameter| parameter.role != Role::Fixed && own.contains(parameter.name.as_str()))
+            .filter(|parameter| own.contains(parameter.name.as_str()))
             .map(|parameter| slot(&graph, parameter))
             .collect();
         Ok(Layout { slots, untied })
@@ -113,6 +113,8 @@ fn slot(graph: &Graph, parameter: &Parameter) -> Slot {
         name: parameter.name.clone(),
         alias: parameter.alias.clone(),
         shape: parameter.shape.clone(),
+        // The exporter's own numbers are in no checkpoint, but a buffer of the network may be.
+        is_optional: parameter.role == Role::Fixed,
         transposed: parameter.role == Role::Weight && is_right_factor(graph, parameter),
     }
 }

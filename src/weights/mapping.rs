@@ -24,13 +24,15 @@ pub struct Slot {
     /// Whether it is the transposed of the layer's weight: the second operand of a MatMul that an exporter made of a
     /// linear layer. Counts where the tensor is found by its alias.
     pub transposed: bool,
+    /// Whether it is no loss where a checkpoint does not have it: a constant that may be a buffer of the network.
+    pub is_optional: bool,
 }
 
 impl Slot {
     /// A tensor whose name is that of the state dict.
     pub fn new(name: impl Into<String>, shape: &[usize]) -> Slot {
         let name = name.into();
-        Slot { alias: name.clone(), name, shape: shape.to_vec(), transposed: false }
+        Slot { alias: name.clone(), name, shape: shape.to_vec(), transposed: false, is_optional: false }
     }
 }
 
@@ -252,6 +254,7 @@ fn matched_all(
             continue;
         }
         let transposed = match (found, fold) {
+            (None, None) if slot.is_optional => continue,
             (None, None) => {
                 report.missing.push(shown_slot(slot));
                 continue;
@@ -293,7 +296,12 @@ fn matched_all(
     }
     used.extend(folded.values().flat_map(|fold| norms.list[fold.norm].all()));
     for (at, tensor) in tensors.iter().enumerate() {
-        if tensor.name.ends_with("num_batches_tracked") || used.contains(&at) {
+        if used.contains(&at) {
+            continue;
+        }
+        // Counters, tables of indices: the model has them as constants, if at all.
+        if !tensor.element.is_float() {
+            report.integers += 1;
             continue;
         }
         match takes(None, Some(at)) {
@@ -321,8 +329,13 @@ fn shown_slot(slot: &Slot) -> String {
 
 /// Whether a tensor of this shape fits transposed; `None` if it does not fit.
 fn orientation(slot: &Slot, by_alias: bool, stored: &[usize]) -> Option<bool> {
+    // Scales and shifts of norms that an exporter writes out are spread over the axes of what they are applied to.
+    let spread = |&[length]: &[usize; 1]| {
+        slot.shape.contains(&length) && slot.shape.iter().product::<usize>() == length
+    };
+    let same = stored == slot.shape || <&[usize; 1]>::try_from(stored).is_ok_and(spread);
     let swapped = stored.len() == 2 && [stored[1], stored[0]] == slot.shape[..];
-    match (by_alias && slot.transposed, stored == slot.shape) {
+    match (by_alias && slot.transposed, same) {
         (true, _) => swapped.then_some(true),
         (false, true) => Some(false),
         // The weight of a linear layer by its own name, and yet turned for a MatMul.

@@ -54,6 +54,9 @@ pub struct Report {
     pub misshaped: Vec<Misshaped>,
     /// How many tensors of either side the filter left out.
     pub filtered: usize,
+    /// How many tensors of the checkpoint are not of floating point, and so not loaded: counters of batches, tables of
+    /// indices.
+    pub integers: usize,
     /// The prefix that the checkpoint's names were taken without: `model.`.
     pub stripped: String,
 }
