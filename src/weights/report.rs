@@ -79,6 +79,7 @@ impl Report {
         for (count, what) in [
             (self.folded().count(), "BatchNorm layers folded"),
             (self.filtered, "left out by the filter"),
+            (self.integers, "not of floating point"),
             (self.missing.len(), "missing"),
             (self.unexpected.len(), "unexpected"),
             (self.misshaped.len(), "of another shape"),
