@@ -482,8 +482,9 @@ typedef struct glebe_runtime glebe_runtime;
 /**
  * Loss, gradients and update of one model on batches of one shape, with the weights and the optimizer's state.
  *
- * A call that fails or is cancelled leaves weights and state as they were. One thread at a time: a call while another
- * is at work is GLEBE_STATUS_INVALID_STATE. The trainer may be handed from thread to thread.
+ * A call that fails or is cancelled leaves weights and state as they were. One call at a time: a call while another is
+ * at work, in another thread or in this one (from a callback of a run), is GLEBE_STATUS_INVALID_STATE. Shapes and names
+ * may be asked for at any time. The trainer may be handed from thread to thread.
  */
 typedef struct glebe_trainer glebe_trainer;
 
@@ -1650,7 +1651,7 @@ glebe_status glebe_trainer_apply(glebe_trainer *trainer,
  *
  * @param trainer  the trainer.
  * @param error    nullable.
- * @return GLEBE_STATUS_INVALID_STATE while another thread is using the trainer.
+ * @return GLEBE_STATUS_INVALID_STATE while the trainer is in use.
  */
 glebe_status glebe_trainer_discard(glebe_trainer *trainer, glebe_error **error);
 

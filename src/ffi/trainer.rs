@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char};
 use std::ptr::null;
-use std::sync::{Mutex, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::batch::{batch, glebe_batch};
@@ -13,7 +13,8 @@ use crate::ffi::field::{flag, pick};
 use crate::ffi::model::glebe_model;
 use crate::ffi::status::glebe_status;
 use crate::ffi::trainer_options::{asked, glebe_trainer_options};
-use crate::finetune::{Applied, TrainState, TrainStep, preflight};
+use crate::finetune::{Applied, FitOptions, TrainState, TrainStep, Trainer, preflight};
+use crate::hooks::Callbacks;
 use crate::weights::tensors::{Elements, NamedTensor};
 
 /// Trained weights and the running statistics that steps update.
@@ -25,34 +26,47 @@ pub const GLEBE_TENSOR_AVERAGE: i32 = 2;
 
 /// Loss, gradients and update of one model on batches of one shape, with the weights and the optimizer's state.
 ///
-/// A call that fails or is cancelled leaves weights and state as they were. One thread at a time: a call while another
-/// is at work is GLEBE_STATUS_INVALID_STATE. The trainer may be handed from thread to thread.
-pub struct glebe_trainer(Handle<Trainer>);
+/// A call that fails or is cancelled leaves weights and state as they were. One call at a time: a call while another is
+/// at work, in another thread or in this one (from a callback of a run), is GLEBE_STATUS_INVALID_STATE. Shapes and names
+/// may be asked for at any time. The trainer may be handed from thread to thread.
+pub struct glebe_trainer(Handle<Inner>);
 
-struct Trainer {
-    /// Names and shapes of what is trained, and of the statistics behind them.
-    tensors: Vec<(CString, Vec<usize>)>,
-    image_shape: Vec<usize>,
-    logits_shape: Vec<usize>,
+struct Inner {
+    facts: Arc<Facts>,
     work: Mutex<Work>,
 }
 
-struct Work {
-    step: TrainStep,
-    logits: Option<Vec<f32>>,
+/// What is settled when the trainer is made.
+pub(super) struct Facts {
+    /// Names and shapes of what is trained, and of the statistics behind them.
+    pub(super) tensors: Vec<(CString, Vec<usize>)>,
+    pub(super) image_shape: Vec<usize>,
+    pub(super) logits_shape: Vec<usize>,
+}
+
+pub(super) struct Work {
+    pub(super) trainer: Trainer,
+    /// Of the last step by itself.
+    pub(super) logits: Option<Vec<f32>>,
 }
 
 impl glebe_trainer {
-    fn enter<R>(&self, work: impl FnOnce(&mut Work) -> Result<R>) -> Result<R> {
-        self.0.enter(|trainer| match trainer.work.try_lock() {
+    pub(super) fn enter<R>(&self, work: impl FnOnce(&mut Work) -> Result<R>) -> Result<R> {
+        self.0.enter(|inner| match inner.work.try_lock() {
             Ok(mut own) => work(&mut own),
             Err(TryLockError::WouldBlock) => {
-                Err(Error::new(ErrorKind::InvalidState, "another thread is using the trainer"))
+                let message =
+                    "the trainer is in use, by another thread or by the run that calls this callback";
+                Err(Error::new(ErrorKind::InvalidState, message))
             }
             Err(TryLockError::Poisoned(_)) => {
                 Err(Error::internal("the trainer was left in the middle of a call"))
             }
         })
+    }
+
+    pub(super) fn facts(&self) -> &Arc<Facts> {
+        &self.0.peek().facts
     }
 }
 
@@ -84,13 +98,15 @@ pub unsafe extern "C" fn glebe_trainer_new(
                 step.cancel_with(token)?;
             }
             let tensors = step.weights()?.into_iter().map(|(name, tensor)| (c_text(name), tensor.shape));
-            let trainer = Trainer {
+            let facts = Arc::new(Facts {
                 tensors: tensors.collect(),
                 image_shape: step.image_shape().to_vec(),
                 logits_shape: step.logits_shape().to_vec(),
-                work: Mutex::new(Work { step, logits: None }),
-            };
-            out.put(Box::into_raw(Box::new(glebe_trainer(Handle::new(trainer)))));
+            });
+            // Nothing to fit until it is said how.
+            let trainer = Trainer::new(step, FitOptions::new(0, 0.0), Callbacks::new())?;
+            let work = Mutex::new(Work { trainer, logits: None });
+            out.put(Box::into_raw(Box::new(glebe_trainer(Handle::new(Inner { facts, work })))));
             Ok(())
         })
     }
@@ -191,7 +207,7 @@ unsafe fn forward(
             let trainer = borrow(trainer, "trainer")?;
             let batch = batch(given)?;
             let output = trainer.enter(|work| {
-                let output = run(&mut work.step, &batch)?;
+                let output = run(work.trainer.step_mut(), &batch)?;
                 work.logits = output.logits;
                 Ok(output.loss)
             })?;
@@ -227,7 +243,7 @@ pub unsafe extern "C" fn glebe_trainer_apply(
         status(error, || {
             let trainer = borrow(trainer, "trainer")?;
             let Applied { skipped: was_skipped, gradient_norm, .. } =
-                trainer.enter(|work| work.step.apply(learning_rate))?;
+                trainer.enter(|work| work.trainer.step_mut().apply(learning_rate))?;
             if let Ok(skipped) = Out::new(skipped, "skipped") {
                 skipped.put(i32::from(was_skipped));
             }
@@ -243,7 +259,7 @@ pub unsafe extern "C" fn glebe_trainer_apply(
 ///
 /// @param trainer  the trainer.
 /// @param error    nullable.
-/// @return GLEBE_STATUS_INVALID_STATE while another thread is using the trainer.
+/// @return GLEBE_STATUS_INVALID_STATE while the trainer is in use.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn glebe_trainer_discard(
     trainer: *mut glebe_trainer,
@@ -253,7 +269,7 @@ pub unsafe extern "C" fn glebe_trainer_discard(
     unsafe {
         status(error, || {
             borrow(trainer, "trainer")?.enter(|work| {
-                work.step.discard();
+                work.trainer.step_mut().discard();
                 Ok(())
             })
         })
@@ -274,7 +290,11 @@ pub unsafe extern "C" fn glebe_trainer_set_loss_scale(
     error: *mut *mut glebe_error,
 ) -> glebe_status {
     // SAFETY: all pointers are NULL or as the header's contract wants them.
-    unsafe { status(error, || borrow(trainer, "trainer")?.enter(|work| work.step.set_loss_scale(scale))) }
+    unsafe {
+        status(error, || {
+            borrow(trainer, "trainer")?.enter(|work| work.trainer.step_mut().set_loss_scale(scale))
+        })
+    }
 }
 
 /// Whether steps keep their logits for glebe_trainer_logits.
@@ -295,7 +315,7 @@ pub unsafe extern "C" fn glebe_trainer_want_logits(
             let trainer = borrow(trainer, "trainer")?;
             let wanted = flag("wanted", wanted)?;
             trainer.enter(|work| {
-                work.step.want_logits(wanted);
+                work.trainer.step_mut().want_logits(wanted);
                 Ok(())
             })
         })
@@ -354,7 +374,7 @@ pub unsafe extern "C" fn glebe_trainer_image_shape(
     length: usize,
 ) -> usize {
     // SAFETY: NULL or as the header's contract wants them.
-    neutral(0, || unsafe { Some(sizes(&peek(trainer)?.0.peek().image_shape, shape, length)) })
+    neutral(0, || unsafe { Some(sizes(&peek(trainer)?.facts().image_shape, shape, length)) })
 }
 
 /// Shape [N, K, H, W] of the logits. Labels have [N, H, W] of it.
@@ -370,7 +390,7 @@ pub unsafe extern "C" fn glebe_trainer_logits_shape(
     length: usize,
 ) -> usize {
     // SAFETY: NULL or as the header's contract wants them.
-    neutral(0, || unsafe { Some(sizes(&peek(trainer)?.0.peek().logits_shape, shape, length)) })
+    neutral(0, || unsafe { Some(sizes(&peek(trainer)?.facts().logits_shape, shape, length)) })
 }
 
 /// # Safety
@@ -387,7 +407,7 @@ unsafe fn sizes(shape: &[usize], target: *mut usize, length: usize) -> usize {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn glebe_trainer_tensor_count(trainer: *const glebe_trainer) -> usize {
     // SAFETY: NULL or a trainer, by the header's contract.
-    neutral(0, || Some(unsafe { peek(trainer) }?.0.peek().tensors.len()))
+    neutral(0, || Some(unsafe { peek(trainer) }?.facts().tensors.len()))
 }
 
 /// Name of a tensor: of its initializer in the model.
@@ -400,7 +420,7 @@ pub unsafe extern "C" fn glebe_trainer_tensor_name(
 ) -> *const c_char {
     neutral(null(), || {
         // SAFETY: NULL or a trainer, by the header's contract.
-        let (name, _) = unsafe { peek(trainer) }?.0.peek().tensors.get(index)?;
+        let (name, _) = unsafe { peek(trainer) }?.facts().tensors.get(index)?;
         Some(name.as_ptr())
     })
 }
@@ -422,7 +442,7 @@ pub unsafe extern "C" fn glebe_trainer_tensor_shape(
     neutral(0, || {
         // SAFETY: NULL or as the header's contract wants them.
         unsafe {
-            let (_, own) = peek(trainer)?.0.peek().tensors.get(index)?;
+            let (_, own) = peek(trainer)?.facts().tensors.get(index)?;
             Some(sizes(own, shape, length))
         }
     })
@@ -460,7 +480,7 @@ pub unsafe extern "C" fn glebe_trainer_tensor(
                 (GLEBE_TENSOR_AVERAGE, TrainStep::average),
             ];
             let get = pick("kind", kind, &kinds)?;
-            match trainer.enter(|work| get(&work.step, name))?.elements {
+            match trainer.enter(|work| get(work.trainer.step(), name))?.elements {
                 Elements::F32(values) => copy(&values, target, length),
                 _ => Err(Error::internal("a tensor that is not float32").at_tensor(name)),
             }
@@ -472,7 +492,7 @@ pub unsafe extern "C" fn glebe_trainer_tensor(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn glebe_trainer_updates(trainer: *const glebe_trainer) -> u64 {
     // SAFETY: NULL or a trainer, by the header's contract.
-    neutral(0, || unsafe { peek(trainer) }?.enter(|work| Ok(work.step.updates())).ok())
+    neutral(0, || unsafe { peek(trainer) }?.enter(|work| Ok(work.trainer.step().updates())).ok())
 }
 
 /// Whether the feature cache keeps what the frozen part gives for the image with this key: 1 or 0. A batch whose keys are
@@ -480,7 +500,9 @@ pub unsafe extern "C" fn glebe_trainer_updates(trainer: *const glebe_trainer) ->
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn glebe_trainer_has_features(trainer: *const glebe_trainer, key: u64) -> i32 {
     // SAFETY: NULL or a trainer, by the header's contract.
-    neutral(0, || unsafe { peek(trainer) }?.enter(|work| Ok(i32::from(work.step.has_features(key)))).ok())
+    neutral(0, || {
+        unsafe { peek(trainer) }?.enter(|work| Ok(i32::from(work.trainer.step().has_features(key)))).ok()
+    })
 }
 
 /// All that steps change, as the bytes of a safetensors file: weights, statistics, the optimizer's state, averages, the
@@ -501,7 +523,7 @@ pub unsafe extern "C" fn glebe_trainer_state(
         status(error, || {
             let trainer = borrow(trainer, "trainer")?;
             let out = Out::new(out, "out")?;
-            let bytes = trainer.enter(|work| work.step.state()?.to_bytes())?;
+            let bytes = trainer.enter(|work| work.trainer.step().state()?.to_bytes())?;
             out.put(glebe_buffer::bytes(bytes));
             Ok(())
         })
@@ -529,7 +551,7 @@ pub unsafe extern "C" fn glebe_trainer_set_state(
         status(error, || {
             let trainer = borrow(trainer, "trainer")?;
             let state = TrainState::from_bytes(slice(bytes, size, "bytes")?)?;
-            trainer.enter(|work| work.step.set_state(&state))
+            trainer.enter(|work| work.trainer.step_mut().set_state(&state))
         })
     }
 }
@@ -559,8 +581,8 @@ pub unsafe extern "C" fn glebe_trainer_export(
             let path = text(path, "path")?;
             let (averages, overwrite) = (flag("averages", averages)?, flag("overwrite", overwrite)?);
             trainer.enter(|work| match averages {
-                true => work.step.export_averages_to(path, overwrite),
-                false => work.step.export_to(path, overwrite),
+                true => work.trainer.step().export_averages_to(path, overwrite),
+                false => work.trainer.step().export_to(path, overwrite),
             })
         })
     }

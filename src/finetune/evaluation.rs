@@ -3,8 +3,13 @@
 use crate::data::{Batch, Loader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::access::Shown;
-use crate::finetune::trainer::{TakeLogits, Trainer};
+use crate::finetune::scoring::Scored;
+use crate::finetune::targets::Targets;
+use crate::finetune::trainer::Trainer;
 use crate::hooks::{Event, Phase};
+
+/// Takes the labels of a batch, its number, how many of its images count, and its logits `[N, K, H, W]`.
+pub(super) type TakeAll<'a> = dyn FnMut(&Targets, usize, usize, &[f32]) -> Result<()> + 'a;
 
 /// Mean of a number over images.
 #[derive(Debug, Default)]
@@ -52,12 +57,20 @@ impl Trainer {
         phase: Phase,
         [start, end]: [Event; 2],
     ) -> Result<Vec<(String, f64)>> {
-        let (before, trained) = (self.state.phase, self.state.batch);
-        self.state.phase = phase;
-        self.state.batch = 0;
+        let before = (self.state.phase, self.state.batch, self.state.batches);
+        let (random, seed) = (self.state.random, self.options.effective_seed());
+        (self.state.phase, self.state.batch, self.state.random) = (phase, 0, seed);
+        tracing::debug!("Validation: Random seed set to: {seed}");
+        self.is_collecting = true;
+        self.logged.take();
         self.tell(start)?;
+        if let Some(scores) = &mut self.scores {
+            scores.clear()?;
+        }
         let mut losses = Mean::default();
-        for index in 0..begin(data, self.options.effective_seed())? {
+        let batches = begin(data, seed)?;
+        self.state.batches = batches as u64;
+        for index in 0..batches {
             self.state.batch = index as u64 + 1;
             let (batch, images) = self.given(data, index)?;
             let shown = Shown { batch: Some((batch, images)), ..Shown::default() };
@@ -68,22 +81,46 @@ impl Trainer {
             losses.add(loss, images);
             let shown = Shown { logits: output.logits.as_deref(), ..shown };
             self.show(Event::MetricsStart, Some(loss), &[], shown)?;
+            if let Some(logits) = &output.logits {
+                self.score(logits, images)?;
+            }
             let metrics = [("Loss".to_owned(), loss)];
             self.show(Event::MetricsEnd, Some(loss), &metrics, shown)?;
             self.show(Event::BatchEnd, Some(loss), &metrics, shown)?;
         }
-        let metrics = vec![("Loss".to_owned(), losses.value())];
+        let mut metrics = vec![("Loss".to_owned(), losses.value())];
+        if let Some(scores) = &self.scores {
+            metrics = scores.metrics(metrics)?;
+        }
+        self.state.random = random;
         self.show(Event::EvaluationBatchesEnd, None, &metrics, Shown::default())?;
+        metrics.extend(self.logged.take());
+        self.is_collecting = false;
         self.show(end, None, &metrics, Shown::default())?;
-        (self.state.phase, self.state.batch) = (before, trained);
+        (self.state.phase, self.state.batch, self.state.batches) = before;
         Ok(metrics)
     }
 
-    pub(super) fn prediction(&mut self, data: &mut dyn Loader, take: &mut TakeLogits<'_>) -> Result<()> {
+    /// Counts the predictions of the batch that the step has seen last.
+    pub(super) fn score(&mut self, logits: &[f32], images: usize) -> Result<()> {
+        let Some(scores) = &mut self.scores else { return Ok(()) };
+        scores.add(&Scored {
+            truth: &self.step.targets.classes,
+            mask: &self.step.targets.mask,
+            logits,
+            shape: &self.step.logits_shape,
+            images,
+        })
+    }
+
+    /// Predicts; `take` gets the labels too.
+    pub(super) fn prediction(&mut self, data: &mut dyn Loader, take: &mut TakeAll<'_>) -> Result<()> {
         let before = self.state.phase;
         self.state.phase = Phase::Predict;
         self.tell(Event::PredictStart)?;
-        for index in 0..begin(data, self.options.effective_seed())? {
+        let batches = begin(data, self.options.effective_seed())?;
+        self.state.batches = batches as u64;
+        for index in 0..batches {
             self.state.batch = index as u64 + 1;
             let (batch, images) = self.given(data, index)?;
             let shown = Shown { batch: Some((batch, images)), ..Shown::default() };
@@ -92,7 +129,7 @@ impl Trainer {
             let output = self.step.evaluate(&batch)?;
             let shown = Shown { logits: output.logits.as_deref(), ..shown };
             self.show(Event::PredictionEnd, None, &[], shown)?;
-            take(index, images, output.logits.as_deref().unwrap_or(&[]))?;
+            take(&self.step.targets, index, images, output.logits.as_deref().unwrap_or(&[]))?;
             self.show(Event::BatchEnd, None, &[], shown)?;
         }
         self.tell(Event::PredictEnd)?;

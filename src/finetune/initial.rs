@@ -61,6 +61,7 @@ impl TrainStep {
         let document = Document::from_bytes(bytes, &no_limits())?;
         let mut new = TrainStep::build(&self.runtime, &document, &self.options, &self.run)?;
         (new.scale, new.wants_logits) = (self.scale, self.wants_logits);
+        new.evaluates_averages = self.evaluates_averages;
         if let Some(token) = &self.token {
             new.cancel_with(token)?;
         }

@@ -116,6 +116,8 @@ pub struct TrainStep {
     pub(super) evaluator: Option<Evaluator>,
     /// Whether its weights are those of now.
     pub(super) is_current: bool,
+    /// Whether it goes by the moving averages.
+    pub(super) evaluates_averages: bool,
 }
 
 impl TrainStep {
@@ -200,6 +202,7 @@ impl TrainStep {
             token: None,
             evaluator: None,
             is_current: false,
+            evaluates_averages: false,
         })
     }
 
@@ -416,7 +419,7 @@ impl TrainStep {
         Err(Error::new(ErrorKind::InvalidState, message))
     }
 
-    fn check_averages(&self) -> Result<()> {
+    pub(super) fn check_averages(&self) -> Result<()> {
         if self.options.optimizer.ema_decay.is_some() {
             return Ok(());
         }

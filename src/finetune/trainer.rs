@@ -6,8 +6,9 @@ use crate::finetune::access::{Shown, StepAccess};
 use crate::finetune::checkpoint::Checkpoint;
 use crate::finetune::checkpoints::Best;
 use crate::finetune::fit_options::FitOptions;
+use crate::finetune::scoring::ScoreKeeper;
 use crate::finetune::step::TrainStep;
-use crate::hooks::{Callbacks, Context, Event, Phase, Split, TrainerState};
+use crate::hooks::{Callbacks, Context, Event, Logged, Phase, Split, TrainerState};
 
 /// Trains, validates, tests and predicts with a [`TrainStep`], and tells its callbacks of everything.
 ///
@@ -24,6 +25,11 @@ pub struct Trainer {
     pub(super) resumed: Option<Checkpoint>,
     /// Whether an epoch has begun and not all of its batches are done.
     pub(super) is_within_epoch: bool,
+    /// Keeps the scores of the epoch or evaluation that is going on.
+    pub(super) scores: Option<ScoreKeeper>,
+    /// What callbacks log, while an epoch or evaluation is going on.
+    pub(super) logged: Logged,
+    pub(super) is_collecting: bool,
 }
 
 /// Takes the number of a batch, how many of its images count, and its logits `[N, K, H, W]`.
@@ -32,20 +38,52 @@ pub type TakeLogits<'a> = dyn FnMut(usize, usize, &[f32]) -> Result<()> + 'a;
 /// Under which name the best metric stands among the callbacks' states.
 pub(super) const BEST_STATE: &str = "checkpoints";
 
+/// What keeps the scores that the options ask for.
+fn score_keeper(step: &TrainStep, options: &FitOptions) -> Result<Option<ScoreKeeper>> {
+    match &options.scoring {
+        Some(scoring) if !step.options.loss.is_regression() => {
+            Ok(Some(ScoreKeeper::new(scoring, step.logits_shape()[1])?))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn check_seed(checkpoint: &Checkpoint, options: &FitOptions) -> Result<()> {
+    let (expected, got) = (options.effective_seed(), checkpoint.seed);
+    if got == expected {
+        return Ok(());
+    }
+    let message = format!("the checkpoint is of a run with another seed: expected {expected}, got {got}");
+    Err(Error::new(ErrorKind::Mismatch, message))
+}
+
 impl Trainer {
     /// A trainer of `step`.
     ///
     /// # Errors
     /// `InvalidArgument` for settings out of range; a callback's.
-    pub fn new(step: TrainStep, options: FitOptions, callbacks: Callbacks) -> Result<Trainer> {
+    pub fn new(mut step: TrainStep, options: FitOptions, callbacks: Callbacks) -> Result<Trainer> {
         options.check()?;
+        step.evaluate_averages(options.evaluate_averages)?;
+        let scores = score_keeper(&step, &options)?;
         if let Some(checkpoints) = &options.checkpoints {
             checkpoints.make_folder()?;
         }
-        let state = TrainerState { epochs: options.epochs, ..TrainerState::default() };
+        let random = options.effective_seed();
+        let state = TrainerState { epochs: options.epochs, random, ..TrainerState::default() };
         let best = Best::default();
-        let mut trainer =
-            Trainer { step, callbacks, options, state, best, resumed: None, is_within_epoch: false };
+        let mut trainer = Trainer {
+            step,
+            callbacks,
+            options,
+            state,
+            best,
+            resumed: None,
+            is_within_epoch: false,
+            scores,
+            logged: Logged::default(),
+            is_collecting: false,
+        };
         trainer.watched(|own| own.tell(Event::TrainerInit))?;
         Ok(trainer)
     }
@@ -58,6 +96,56 @@ impl Trainer {
     /// The step, with the weights as they are.
     pub fn step(&self) -> &TrainStep {
         &self.step
+    }
+
+    /// The step, to be worked with between runs: steps of one's own, another loss scale, another state. Counters and
+    /// callbacks hear nothing of it; gradients that are left waiting go into the first update of the next fit.
+    pub fn step_mut(&mut self) -> &mut TrainStep {
+        &mut self.step
+    }
+
+    /// How the runs to come go on. `epochs` counts those that are done, too.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for settings out of range; `Mismatch` for another seed than that of the checkpoint that the next
+    /// fit goes on from; `Io` for a folder that cannot be made. Nothing has changed then.
+    pub fn set_options(&mut self, options: FitOptions) -> Result<()> {
+        options.check()?;
+        if let Some(checkpoint) = &self.resumed {
+            check_seed(checkpoint, &options)?;
+        }
+        let scores = score_keeper(&self.step, &options)?;
+        if let Some(checkpoints) = &options.checkpoints {
+            checkpoints.make_folder()?;
+        }
+        self.step.evaluate_averages(options.evaluate_averages)?;
+        self.scores = scores;
+        if self.state.epoch == 0 {
+            self.state.random = options.effective_seed();
+        }
+        let metric = |own: &FitOptions| own.checkpoints.as_ref().and_then(|own| own.best.clone());
+        if metric(&options) != metric(&self.options) {
+            self.best = Best::default();
+        }
+        self.state.epochs = options.epochs;
+        self.options = options;
+        Ok(())
+    }
+
+    /// Adds callbacks behind those that are there. They alone are told that the trainer has been made.
+    ///
+    /// # Errors
+    /// A callback's; none of them is added then.
+    pub fn add_callbacks(&mut self, callbacks: Callbacks) -> Result<()> {
+        let mut before = std::mem::replace(&mut self.callbacks, callbacks);
+        let done = self.watched(|own| own.tell(Event::TrainerInit));
+        std::mem::swap(&mut self.callbacks, &mut before);
+        done.map(|()| self.callbacks.append(before))
+    }
+
+    /// The callbacks, to be changed between runs.
+    pub fn callbacks_mut(&mut self) -> &mut Callbacks {
+        &mut self.callbacks
     }
 
     /// The step, to be used by itself again.
@@ -80,12 +168,7 @@ impl Trainer {
             );
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
-        if checkpoint.seed != self.options.effective_seed() {
-            let (expected, got) = (self.options.effective_seed(), checkpoint.seed);
-            let message =
-                format!("the checkpoint is of a run with another seed: expected {expected}, got {got}");
-            return Err(Error::new(ErrorKind::Mismatch, message));
-        }
+        check_seed(&checkpoint, &self.options)?;
         self.step.check_state(&checkpoint.train)?;
         self.resumed = Some(checkpoint);
         Ok(())
@@ -122,6 +205,7 @@ impl Trainer {
             global_step: self.state.global_step,
             should_stop: self.state.should_stop,
             seed: self.options.effective_seed(),
+            random: self.state.random,
             model: self.step.model_fingerprint(),
             train: self.step.state()?,
             callbacks,
@@ -168,7 +252,7 @@ impl Trainer {
     /// # Errors
     /// Of an evaluation, a loader, a callback or `take`.
     pub fn predict(&mut self, data: &mut dyn Loader, take: &mut TakeLogits<'_>) -> Result<()> {
-        self.watched(|own| own.prediction(data, take))
+        self.watched(|own| own.prediction(data, &mut |_, index, images, logits| take(index, images, logits)))
     }
 
     /// Predicts over parts of the data, in the order given, between
@@ -183,7 +267,7 @@ impl Trainer {
             for (split, data) in splits {
                 tracing::info!("Starting inference on {} set", split.name());
                 own.state.split = Some(*split);
-                let done = own.prediction(&mut **data, &mut |_, _, _| Ok(()));
+                let done = own.prediction(&mut **data, &mut |_, _, _, _| Ok(()));
                 own.state.split = None;
                 done?;
             }
@@ -196,6 +280,7 @@ impl Trainer {
         let done = work(self);
         if let Err(error) = &done {
             self.step.discard();
+            self.is_collecting = false;
             self.callbacks.exception(error, &mut self.state);
             (self.state.phase, self.state.split) = (Phase::Idle, None);
         }
@@ -221,6 +306,7 @@ impl Trainer {
         let mut context = Context::new(&mut self.state);
         (context.loss, context.metrics) = (loss, metrics);
         context.access = Some(&mut access);
+        context.logged = self.is_collecting.then_some(&mut self.logged);
         self.callbacks.call(event, &mut context)?;
         Ok(context.vetoed)
     }

@@ -27,6 +27,11 @@ impl Callbacks {
         self
     }
 
+    /// Adds others behind them.
+    pub fn append(&mut self, mut others: Callbacks) {
+        self.list.append(&mut others.list);
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.list.len()

@@ -369,3 +369,46 @@ fn a_fit_is_its_steps() {
     let trainer = fit(Recorder::default(), |_| ()).unwrap();
     assert_eq!(trainer.into_step().state().unwrap(), step.state().unwrap());
 }
+
+/// A trainer that is told later how to train, and whom to tell of it, trains as one that was made so.
+#[test]
+fn options_and_callbacks_may_come_later() {
+    let log = Recorder::default();
+    let mut options_of = FitOptions::new(2, 1e-2);
+    options_of.schedule = Some(glebe::hooks::Schedule::new(glebe::hooks::Decay::Constant));
+    let mut expected = trainer(options_of.clone(), Callbacks::new());
+    expected.fit(&mut loader(2, 1).shuffled(), None).unwrap();
+
+    let mut late = trainer(FitOptions::new(0, 0.0), Callbacks::new());
+    late.fit(&mut loader(2, 1).shuffled(), None).unwrap();
+    assert_eq!(late.state().global_step, 0);
+    let state = late.step().state().unwrap();
+    late.step_mut().set_state(&state).unwrap();
+    options_of.epochs = 1;
+    late.set_options(options_of.clone()).unwrap();
+    late.fit(&mut loader(2, 1).shuffled(), None).unwrap();
+    let mut callbacks = Callbacks::new();
+    callbacks.add(log.clone());
+    late.add_callbacks(callbacks).unwrap();
+    assert_eq!(log.taken(), ["trainer_init"]);
+    let mut failing = Callbacks::new();
+    failing.add(Failing(Event::TrainerInit));
+    let error = late.add_callbacks(failing).unwrap_err();
+    assert!(error.one_line().contains("failed at trainer_init: enough"), "{error}");
+    assert_eq!((late.callbacks_mut().len(), log.taken().len()), (1, 0));
+    options_of.epochs = 2;
+    late.set_options(options_of.clone()).unwrap();
+    assert_eq!(late.state().epochs, 2);
+    late.fit(&mut loader(2, 1).shuffled(), None).unwrap();
+    assert_eq!(log.taken()[..2], words("train_start epoch_start"));
+    assert_eq!(late.checkpoint().unwrap(), expected.checkpoint().unwrap());
+
+    options_of.accumulate = 0;
+    assert_eq!(late.set_options(options_of).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(late.state().epochs, 2);
+    late.resume(expected.checkpoint().unwrap()).unwrap();
+    let mut other = FitOptions::new(2, 1e-2);
+    other.seed = 7;
+    let error = late.set_options(other).unwrap_err();
+    assert!(error.kind() == ErrorKind::Mismatch && error.message().contains("another seed"), "{error}");
+}

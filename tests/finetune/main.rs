@@ -4,10 +4,13 @@
 mod adapters;
 mod cache;
 mod evaluation;
+mod files;
 mod fixtures;
 mod initial;
+mod kill;
 mod lifecycle;
 mod resume;
+mod schedules;
 mod state;
 mod steps;
 mod updates;
