@@ -7,6 +7,7 @@ mod cache;
 mod evaluation;
 mod files;
 mod fixtures;
+mod initial;
 mod kill;
 mod lifecycle;
 mod resume;
