@@ -84,6 +84,16 @@ fn the_example_of_training() {
 }
 
 #[test]
+fn runs_and_their_events() {
+    program("fit");
+}
+
+#[test]
+fn runs_under_memcheck() {
+    memcheck("tests/capi/fit.c", &[""]);
+}
+
+#[test]
 fn training_under_memcheck() {
     memcheck("tests/capi/trainer.c", &[""]);
 }
