@@ -12,6 +12,11 @@ impl SplitMix64 {
         SplitMix64 { state: seed }
     }
 
+    /// Where it stands: a generator that begins there goes on with the same numbers.
+    pub(crate) fn state(&self) -> u64 {
+        self.state
+    }
+
     /// The next number.
     pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);

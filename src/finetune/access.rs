@@ -3,7 +3,7 @@
 use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::step::TrainStep;
-use crate::hooks::Access;
+use crate::hooks::{Access, Truth};
 use crate::weights::tensors::NamedTensor;
 
 /// What there is at an event.
@@ -36,6 +36,14 @@ impl Access for StepAccess<'_> {
     fn batch(&self) -> Result<Batch<'_>> {
         let missing = || Error::new(ErrorKind::InvalidState, "no batch at this event");
         self.shown.batch.map(|(batch, _)| batch).ok_or_else(missing)
+    }
+
+    fn truth(&self) -> Result<Truth<'_>> {
+        let targets = &self.step.targets;
+        if self.shown.batch.is_none() || targets.classes.len() != targets.mask.len() {
+            return Err(Error::new(ErrorKind::InvalidState, "no classes are labelled at this event"));
+        }
+        Ok(Truth { classes: &targets.classes, mask: &targets.mask })
     }
 
     fn images(&self) -> usize {

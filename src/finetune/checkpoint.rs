@@ -14,7 +14,7 @@ use crate::weights::tensors;
 /// Everything that a training needs to go on as if it had never stopped, at the end of an epoch.
 ///
 /// The file is safetensors: the tensors of [`TrainState::write`], and in the metadata `epoch`, `global_step`, `should_stop`, `seed`,
-/// `model` and `callbacks`. It can be read as a [`TrainState`] too.
+/// `random`, `model` and `callbacks`. It can be read as a [`TrainState`] too.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Checkpoint {
@@ -26,6 +26,8 @@ pub struct Checkpoint {
     pub should_stop: bool,
     /// The seed of the run, which decides the order of the data.
     pub seed: u64,
+    /// Where the random numbers of callbacks stood.
+    pub random: u64,
     /// Fingerprint of the model that is trained, see [`fingerprint`].
     pub model: String,
     /// What the step changes.
@@ -39,6 +41,7 @@ const EPOCH: &str = "epoch";
 const GLOBAL_STEP: &str = "global_step";
 const SHOULD_STOP: &str = "should_stop";
 const SEED: &str = "seed";
+const RANDOM: &str = "random";
 const MODEL: &str = "model";
 const CALLBACKS: &str = "callbacks";
 
@@ -68,6 +71,7 @@ impl Checkpoint {
             (GLOBAL_STEP.to_owned(), self.global_step.to_string()),
             (SHOULD_STOP.to_owned(), self.should_stop.to_string()),
             (SEED.to_owned(), self.seed.to_string()),
+            (RANDOM.to_owned(), self.random.to_string()),
             (MODEL.to_owned(), self.model.clone()),
             (CALLBACKS.to_owned(), callbacks),
         ]);
@@ -108,6 +112,7 @@ impl Checkpoint {
             global_step: number(GLOBAL_STEP)?,
             should_stop: text(SHOULD_STOP)? == "true",
             seed: number(SEED)?,
+            random: number(RANDOM)?,
             model: text(MODEL)?.to_owned(),
             callbacks,
             train: TrainState::from_file(all, &metadata)?,

@@ -1,5 +1,6 @@
 //! Which checkpoints a training writes, and which it goes on from.
 
+use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ pub const LAST: &str = "last.safetensors";
 pub const BEST: &str = "best.safetensors";
 
 /// The checkpoints of a training: a folder, and what is written there at the end of epochs.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Checkpoints {
     /// The folder; it is made where it is not there.

@@ -43,9 +43,26 @@ impl TrainStep {
         output
     }
 
+    /// Whether [`TrainStep::evaluate`] goes by the moving averages of the weights from now on.
+    ///
+    /// # Errors
+    /// `InvalidState` unless [`Optimizer::ema_decay`](crate::autodiff::Optimizer) was set.
+    pub fn evaluate_averages(&mut self, wanted: bool) -> Result<()> {
+        if wanted {
+            self.check_averages()?;
+        }
+        self.is_current &= self.evaluates_averages == wanted;
+        self.evaluates_averages = wanted;
+        Ok(())
+    }
+
     fn evaluated(&mut self, evaluator: &mut Evaluator, batch: &Batch<'_>) -> Result<StepOutput> {
         if !self.is_current {
-            evaluator.load(&[&self.engine.weights(None)?, &self.engine.statistics(None)?])?;
+            let weights = match self.evaluates_averages {
+                true => self.engine.averages(None)?,
+                false => self.engine.weights(None)?,
+            };
+            evaluator.load(&[&weights, &self.engine.statistics(None)?])?;
             self.is_current = true;
         }
         let Forward { loss, logits } = evaluator.run(batch.images, &self.targets)?;

@@ -2,11 +2,14 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::checkpoints::Checkpoints;
+use crate::finetune::scoring::Scoring;
 use crate::hooks::Schedule;
+use serde::Serialize;
 
 /// What becomes of batches at the end of an epoch that are too few for an update.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum Tail {
     /// They make an update of their own, as in Lightning.
     #[default]
@@ -16,7 +19,7 @@ pub enum Tail {
 }
 
 /// How a training goes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct FitOptions {
     /// How many epochs there will be in all.
@@ -39,6 +42,18 @@ pub struct FitOptions {
     pub splits: u64,
     /// What is kept at the end of epochs.
     pub checkpoints: Option<Checkpoints>,
+    /// Goes back to the weights of `best.safetensors` when training has ended, as delira and geo-deep-learning do; counters
+    /// stay those of the end. Needs [`Checkpoints::best`].
+    pub reload_best: bool,
+    /// What is measured of predictions; `None`, and always for regressions: the loss only.
+    pub scoring: Option<Scoring>,
+    /// Evaluates with the moving averages of the weights. Needs
+    /// [`Optimizer::ema_decay`](crate::autodiff::Optimizer).
+    pub evaluate_averages: bool,
+    /// Goes on with a loss that is not finite. By default it ends the run before it spoils the weights.
+    pub allow_non_finite: bool,
+    /// Ends every epoch after so many training batches, for trials.
+    pub limit_train_batches: Option<usize>,
 }
 
 impl FitOptions {
@@ -55,6 +70,11 @@ impl FitOptions {
             split_index: -1,
             splits: 0,
             checkpoints: None,
+            reload_best: false,
+            scoring: Some(Scoring::default()),
+            evaluate_averages: false,
+            allow_non_finite: false,
+            limit_train_batches: None,
         }
     }
 
@@ -75,6 +95,13 @@ impl FitOptions {
         }
         if let Some(schedule) = &self.schedule {
             schedule.check(self.learning_rate, self.epochs)?;
+        }
+        if self.limit_train_batches == Some(0) {
+            return Err(Error::invalid("expected a limit of 1 training batch or more, got 0"));
+        }
+        if self.reload_best && self.checkpoints.as_ref().is_none_or(|own| own.best.is_none()) {
+            let message = "the best weights are asked for, but no metric says which those are: set the checkpoints' best";
+            return Err(Error::invalid(message));
         }
         if let Some(checkpoints) = &self.checkpoints {
             if self.tail == Tail::Carry && self.accumulate > 1 {

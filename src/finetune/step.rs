@@ -114,6 +114,8 @@ pub struct TrainStep {
     pub(super) evaluator: Option<Evaluator>,
     /// Whether its weights are those of now.
     pub(super) is_current: bool,
+    /// Whether it goes by the moving averages.
+    pub(super) evaluates_averages: bool,
 }
 
 impl TrainStep {
@@ -193,6 +195,7 @@ impl TrainStep {
             token: None,
             evaluator: None,
             is_current: false,
+            evaluates_averages: false,
         })
     }
 
@@ -409,7 +412,7 @@ impl TrainStep {
         Err(Error::new(ErrorKind::InvalidState, message))
     }
 
-    fn check_averages(&self) -> Result<()> {
+    pub(super) fn check_averages(&self) -> Result<()> {
         if self.options.optimizer.ema_decay.is_some() {
             return Ok(());
         }

@@ -1,13 +1,15 @@
 //! Stopping when nothing gets better.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{Callback, Context};
 
 /// Which values of a metric are better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// `lowest`, as of a loss.
     Lowest,
@@ -97,15 +99,7 @@ impl Callback for EarlyStopping {
     fn validation_end(&mut self, context: &mut Context<'_>) -> Result<()> {
         let mut exhausted = true;
         for own in &mut self.metrics {
-            let value = context.metric(&own.name).ok_or_else(|| {
-                let names: Vec<&str> = context.metrics().iter().map(|(name, _)| name.as_str()).collect();
-                let message = format!(
-                    "early stopping: no metric {:?} in the validation: {}",
-                    own.name,
-                    names.join(", ")
-                );
-                Error::new(ErrorKind::InvalidArgument, message)
-            })?;
+            let value = context.needed("early stopping", &own.name)?;
             if own.mode.is_better(value, own.best, self.min_delta) {
                 (own.best, own.failures) = (Some(value), 0);
             } else {

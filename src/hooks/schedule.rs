@@ -1,13 +1,15 @@
 //! Learning rates over epochs.
 
 use crate::error::{Error, Result};
+use serde::Serialize;
 
 /// How the learning rate goes on after the warm-up. Formulas: InnerEye's `SchedulerWithWarmUp`, over PyTorch's schedulers.
 ///
 /// With L the learning rate given, m the smallest, W epochs of warm-up, T epochs after it, and j counted from 0 after
 /// it:
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum Decay {
     /// L.
     Constant,
@@ -40,7 +42,7 @@ pub enum Decay {
 }
 
 /// Learning rates over epochs: a warm-up that rises evenly, L (k+1) / (W+1) for k < W, and what comes after.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Schedule {
     /// What comes after the warm-up.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::random::SplitMix64;
+
 /// What the trainer is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -58,6 +60,8 @@ pub struct TrainerState {
     pub epochs: u64,
     /// The batch of the epoch or of the evaluation, from 1; 0 before the first.
     pub batch: u64,
+    /// How many batches the epoch or the evaluation has; 0 before the first.
+    pub batches: u64,
     /// Which part of the data predictions are made of, between `inference_start` and `inference_end`.
     pub split: Option<Split>,
     /// Updates of the weights since the beginning, over all epochs.
@@ -68,4 +72,15 @@ pub struct TrainerState {
     pub should_stop: bool,
     /// The message of the checkpoint that was loaded last; empty without any.
     pub checkpoint_message: String,
+    /// Where the random numbers of the run stand.
+    pub(crate) random: u64,
+}
+
+impl TrainerState {
+    pub(crate) fn random_number(&mut self) -> u64 {
+        let mut numbers = SplitMix64::new(self.random);
+        let number = numbers.next();
+        self.random = numbers.state();
+        number
+    }
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::error::Result;
-use crate::metrics::frame::{Frame, Layout};
-use crate::metrics::frame_file::FrameFile;
+use crate::metrics::frame::Layout;
 use crate::metrics::record::Record;
+use crate::metrics::row_file::RowFile;
 use crate::metrics::value::Value;
 
 /// The file of the losses, in the folder `logs` of a split.
@@ -23,31 +23,30 @@ pub const SESSION_ID: &str = "session_id";
 
 /// `training_loss.tsv`: `epoch`, `batch`, `loss`; epochs and batches count from 1.
 #[derive(Debug)]
-pub struct TrainingLossTable(FrameFile);
+pub struct TrainingLossTable(RowFile);
 
 impl TrainingLossTable {
     /// The table in `folder`.
     pub fn new(folder: impl AsRef<Path>) -> TrainingLossTable {
-        // A row a batch: syncing each to the device would cost more than many a batch.
-        TrainingLossTable(tsv(folder.as_ref(), TRAINING_LOSS).durable(false))
-    }
-
-    /// Goes on with `frame` (a restored one: [`Frame::from_json`]).
-    pub fn of(folder: impl AsRef<Path>, frame: Frame) -> TrainingLossTable {
-        TrainingLossTable(FrameFile::of(folder.as_ref().join(TRAINING_LOSS), frame).durable(false))
+        TrainingLossTable(tsv(folder.as_ref(), TRAINING_LOSS))
     }
 
     /// Adds the loss of a batch.
     ///
     /// # Errors
-    /// Those of [`FrameFile::add`].
+    /// Those of [`RowFile::add`].
     pub fn add(&mut self, epoch: u64, batch: u64, loss: f64) -> Result<()> {
-        self.0.add(Record::new().with("epoch", epoch).with("batch", batch).with("loss", loss))
+        self.0.add(&Record::new().with("epoch", epoch).with("batch", batch).with("loss", loss))
     }
 
     /// The file.
-    pub fn file(&self) -> &FrameFile {
+    pub fn file(&self) -> &RowFile {
         &self.0
+    }
+
+    /// The file, to go on with it.
+    pub fn file_mut(&mut self) -> &mut RowFile {
+        &mut self.0
     }
 }
 
@@ -67,8 +66,8 @@ pub struct ParticipantMetrics {
 /// Columns are the metrics of the first row, then (in the details) participant and session, then `epoch`.
 #[derive(Debug)]
 pub struct ValidationTables {
-    aggregated: FrameFile,
-    details: FrameFile,
+    aggregated: RowFile,
+    details: RowFile,
 }
 
 impl ValidationTables {
@@ -78,19 +77,10 @@ impl ValidationTables {
         ValidationTables { aggregated: tsv(&folder, AGGREGATED), details: tsv(&folder, DETAILS) }
     }
 
-    /// Goes on with restored tables ([`Frame::from_json`]).
-    pub fn of(folder: impl AsRef<Path>, aggregated: Frame, details: Frame) -> ValidationTables {
-        let folder = folder.as_ref().join(VALIDATION_METRICS);
-        ValidationTables {
-            aggregated: FrameFile::of(folder.join(AGGREGATED), aggregated),
-            details: FrameFile::of(folder.join(DETAILS), details),
-        }
-    }
-
     /// Adds what the validation after `epoch` found. `epoch` is a number, or the name of a checkpoint.
     ///
     /// # Errors
-    /// Those of [`FrameFile::add`].
+    /// Those of [`RowFile::add`].
     pub fn add(
         &mut self,
         epoch: impl Into<Value>,
@@ -98,36 +88,48 @@ impl ValidationTables {
         details: &[ParticipantMetrics],
     ) -> Result<()> {
         let epoch = epoch.into();
-        self.details.add_all(details.iter().map(|row| {
-            row.metrics
-                .clone()
-                .with(PARTICIPANT_ID, row.participant_id.as_str())
-                .with(SESSION_ID, row.session_id.as_str())
-                .with("epoch", epoch.clone())
-        }))?;
-        self.aggregated.add(aggregated.clone().with("epoch", epoch))
+        for row in details {
+            let cells = row.metrics.clone().with(PARTICIPANT_ID, row.participant_id.as_str());
+            let cells = cells.with(SESSION_ID, row.session_id.as_str());
+            self.details.add(&cells.with("epoch", epoch.clone()))?;
+        }
+        self.aggregated.add(&aggregated.clone().with("epoch", epoch))
+    }
+
+    /// What has to be known to go on with the tables.
+    pub fn state(&self) -> serde_json::Value {
+        serde_json::json!([self.aggregated.state(), self.details.state()])
+    }
+
+    /// Goes on where [`state`](ValidationTables::state) was taken.
+    ///
+    /// # Errors
+    /// Those of [`RowFile::restore`].
+    pub fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
+        self.aggregated.restore(&state[0])?;
+        self.details.restore(&state[1])
     }
 
     /// The table over all participants.
-    pub fn aggregated(&self) -> &FrameFile {
+    pub fn aggregated(&self) -> &RowFile {
         &self.aggregated
     }
 
     /// The table of each participant.
-    pub fn details(&self) -> &FrameFile {
+    pub fn details(&self) -> &RowFile {
         &self.details
     }
 }
 
-fn tsv(folder: &Path, name: &str) -> FrameFile {
-    FrameFile::of(folder.join(name), Frame::with_layout(Layout::Tsv, Record::new()))
+fn tsv(folder: &Path, name: &str) -> RowFile {
+    RowFile::new(folder.join(name), Layout::Tsv)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn text(file: &FrameFile) -> String {
+    fn text(file: &RowFile) -> String {
         std::fs::read_to_string(file.path()).unwrap()
     }
 
@@ -143,8 +145,8 @@ mod tests {
             text(table.file()),
             "epoch\tbatch\tloss\n1\t1\t0.12345678901234568\n1\t2\t0.5\n1\t3\t\n1\t4\t1e-05\n"
         );
-        let frame = Frame::from_json(&table.file().frame().to_json()).unwrap();
-        let mut resumed = TrainingLossTable::of(folder.path().join("logs"), frame);
+        let mut resumed = TrainingLossTable::new(folder.path().join("logs"));
+        resumed.file_mut().restore(&table.file().state()).unwrap();
         resumed.add(2, 1, 0.25).unwrap();
         assert!(text(resumed.file()).ends_with("1e-05\n2\t1\t0.25\n"));
     }
@@ -168,9 +170,8 @@ mod tests {
             "loss\tBA\tparticipant_id\tsession_id\tepoch\n0.1\t\tsub-001\tses-M000\t1\n\
              0.3\t\tsub-002\tses-M000\t1\n0.05\t\tsub-001\tses-M000\t2\n"
         );
-        let frame = |file: &FrameFile| Frame::from_json(&file.frame().to_json()).unwrap();
-        let (aggregated, details) = (frame(tables.aggregated()), frame(tables.details()));
-        let mut resumed = ValidationTables::of(folder.path(), aggregated, details);
+        let mut resumed = ValidationTables::new(folder.path());
+        resumed.restore(&tables.state()).unwrap();
         resumed.add("final", &mean, &[]).unwrap();
         assert!(text(resumed.aggregated()).ends_with("\t2\n0.2\t0.75\tfinal\n"));
     }

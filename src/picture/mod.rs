@@ -22,6 +22,7 @@
 
 mod canvas;
 mod class_map;
+mod curves;
 mod legend;
 mod palette;
 mod panel;
@@ -31,6 +32,7 @@ mod stretch;
 mod text;
 
 pub use class_map::ClassMap;
+pub use curves::{Curve, Curves, Plot};
 pub use legend::{Legend, LegendEntry};
 pub use palette::Palette;
 pub use panel::Panel;

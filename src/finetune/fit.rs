@@ -1,0 +1,198 @@
+//! Epochs of training.
+
+use crate::data::Loader;
+use crate::error::{Error, ErrorKind, Result};
+use crate::finetune::access::Shown;
+use crate::finetune::checkpoint::Checkpoint;
+use crate::finetune::checkpoints::BEST;
+use crate::finetune::evaluation::{Mean, begin};
+use crate::finetune::fit_options::Tail;
+use crate::finetune::trainer::{BEST_STATE, Trainer};
+use crate::hooks::{Event, Phase, TrainerState};
+use crate::metrics::metric_type::{TRAIN_PREFIX, VALIDATION_PREFIX};
+use crate::random::SplitMix64;
+
+impl Trainer {
+    pub(super) fn fit_all(
+        &mut self,
+        train: &mut dyn Loader,
+        mut validation: Option<&mut dyn Loader>,
+    ) -> Result<()> {
+        self.state.phase = Phase::Train;
+        match self.resumed.take() {
+            Some(checkpoint) => {
+                self.tell(Event::Resume)?;
+                self.load(&checkpoint)?;
+            }
+            None => {
+                self.check_whole()?;
+                self.tell(Event::TrainStart)?;
+            }
+        }
+        while self.state.epoch < self.options.epochs && !self.state.should_stop {
+            self.is_within_epoch = true;
+            self.is_collecting = true;
+            self.logged.take();
+            self.state.epoch += 1;
+            self.state.batch = 0;
+            let k = self.state.epoch - 1;
+            self.state.learning_rate = match &self.options.schedule {
+                Some(schedule) => schedule.rate(self.options.learning_rate, k, self.options.epochs),
+                None => self.options.learning_rate,
+            };
+            self.tell(Event::EpochStart)?;
+            let mut metrics = self.train_epoch(train)?;
+            self.is_within_epoch = false;
+            self.is_collecting = false;
+            if let Some(data) = &mut validation
+                && self.state.epoch.is_multiple_of(self.options.validate_every)
+            {
+                let events = [Event::ValidationStart, Event::ValidationEnd];
+                let found = self.evaluation(&mut **data, Phase::Validation, events)?;
+                self.state.phase = Phase::Train;
+                metrics.extend(
+                    found.into_iter().map(|(name, value)| (format!("{VALIDATION_PREFIX}{name}"), value)),
+                );
+            }
+            self.show(Event::EpochMetrics, None, &metrics, Shown::default())?;
+            self.save(&metrics)?;
+            self.show(Event::EpochEnd, None, &metrics, Shown::default())?;
+        }
+        if self.options.reload_best {
+            self.reload_best()?;
+        }
+        self.tell(Event::TrainEnd)?;
+        self.state.phase = Phase::Idle;
+        Ok(())
+    }
+
+    /// Goes back to the best weights of this run, where there are any; the counters stay.
+    fn reload_best(&mut self) -> Result<()> {
+        let (Some(checkpoints), Some(_)) = (&self.options.checkpoints, self.best.value) else {
+            tracing::warn!("no checkpoint is the best one: the weights stay those of the last epoch");
+            return Ok(());
+        };
+        let path = checkpoints.folder.join(BEST);
+        let checkpoint = Checkpoint::read(&path)?;
+        self.step.check_state(&checkpoint.train).map_err(|error| error.at_path(&path))?;
+        self.announce(checkpoint.message())?;
+        self.step.set_state(&checkpoint.train)
+    }
+
+    /// Tells everyone that a checkpoint has been read and is about to be applied.
+    pub(super) fn announce(&mut self, message: String) -> Result<()> {
+        if !message.is_empty() {
+            tracing::info!("{message}");
+        }
+        self.state.checkpoint_message = message;
+        self.tell(Event::CheckpointLoad)
+    }
+
+    /// Applies a checkpoint; its message comes first.
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.announce(checkpoint.message())?;
+        self.step.set_state(&checkpoint.train)?;
+        self.callbacks.load_state_dict(&checkpoint.callbacks)?;
+        self.best.value = checkpoint.callbacks.get(BEST_STATE).and_then(serde_json::Value::as_f64);
+        (self.state.epoch, self.state.global_step) = (checkpoint.epoch, checkpoint.global_step);
+        self.state.should_stop = checkpoint.should_stop;
+        self.state.random = checkpoint.random;
+        self.is_within_epoch = false;
+        Ok(())
+    }
+
+    /// Writes the checkpoints that are due.
+    fn save(&mut self, metrics: &[(String, f64)]) -> Result<()> {
+        let Some(checkpoints) = self.options.checkpoints.clone() else { return Ok(()) };
+        let is_last = self.state.epoch == self.options.epochs || self.state.should_stop;
+        let files = checkpoints.due(self.state.epoch, is_last, metrics, &mut self.best)?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        for _ in &files {
+            self.show(Event::CheckpointSave, None, metrics, Shown::default())?;
+        }
+        let checkpoint = self.checkpoint()?;
+        for path in &files {
+            checkpoint.write(path)?;
+        }
+        checkpoints.rotate(self.state.epoch);
+        Ok(())
+    }
+
+    /// The batches of an epoch; the metrics of training, `train/` before their names.
+    fn train_epoch(&mut self, train: &mut dyn Loader) -> Result<Vec<(String, f64)>> {
+        // Another order in every epoch; seeds of neighbouring runs are far apart.
+        let seed = SplitMix64::new(self.options.effective_seed()).next();
+        let mut batches = begin(train, seed.wrapping_add(self.state.epoch))?;
+        if let Some(limit) = self.options.limit_train_batches {
+            batches = batches.min(limit);
+        }
+        self.state.batches = batches as u64;
+        let scores_it = self.options.scoring.as_ref().is_some_and(|own| own.on_training);
+        if let (true, Some(scores)) = (scores_it, &mut self.scores) {
+            scores.clear()?;
+            self.step.want_logits(true);
+        }
+        let mut losses = Mean::default();
+        let mut rates = Mean::default();
+        for index in 0..batches {
+            self.state.batch = index as u64 + 1;
+            let (batch, images) = self.given(train, index)?;
+            let shown = Shown { batch: Some((batch, images)), ..Shown::default() };
+            self.show(Event::BatchStart, None, &[], shown)?;
+            self.show(Event::ForwardStart, None, &[], shown)?;
+            let output = self.step.accumulate(&batch)?;
+            let loss = f64::from(output.loss);
+            self.check_finite(loss)?;
+            losses.add(loss, images);
+            rates.add(self.state.learning_rate, 1);
+            if let (true, Some(logits)) = (scores_it, &output.logits) {
+                self.score(logits, images)?;
+            }
+            let shown = Shown { logits: output.logits.as_deref(), has_gradients: true, ..shown };
+            self.show(Event::BackwardStart, Some(loss), &[], shown)?;
+            self.show(Event::BackwardEnd, Some(loss), &[], shown)?;
+            let is_last = index + 1 == batches && self.options.tail == Tail::Update;
+            if self.step.waiting() as usize >= self.options.accumulate || is_last {
+                self.update(loss, shown)?;
+            }
+            self.show(Event::BatchEnd, Some(loss), &[], Shown { has_gradients: false, ..shown })?;
+        }
+        let mut metrics =
+            vec![("Loss".to_owned(), losses.value()), ("LearningRate".to_owned(), rates.value())];
+        if let (true, Some(scores)) = (scores_it, &self.scores) {
+            metrics = scores.metrics(metrics)?;
+        }
+        let prefixed = |(name, value)| (format!("{TRAIN_PREFIX}{name}"), value);
+        let mut metrics: Vec<(String, f64)> = metrics.into_iter().map(prefixed).collect();
+        self.show(Event::BatchesEnd, None, &metrics, Shown::default())?;
+        metrics.extend(self.logged.take().into_iter().map(prefixed));
+        Ok(metrics)
+    }
+
+    /// Changes the weights, unless a callback objects.
+    fn update(&mut self, loss: f64, shown: Shown<'_>) -> Result<()> {
+        if self.show(Event::OptimizerStepStart, Some(loss), &[], shown)? {
+            self.step.discard();
+            return Ok(());
+        }
+        self.step.apply(self.state.learning_rate as f32)?;
+        self.state.global_step += 1;
+        self.show(Event::OptimizerStepEnd, Some(loss), &[], Shown { has_gradients: false, ..shown })?;
+        Ok(())
+    }
+
+    /// That a loss does not spoil the weights.
+    fn check_finite(&self, loss: f64) -> Result<()> {
+        if loss.is_finite() || self.options.allow_non_finite {
+            return Ok(());
+        }
+        let TrainerState { epoch, batch, learning_rate, .. } = &self.state;
+        let message = format!(
+            "the loss is {loss} at epoch {epoch}, batch {batch}, with a learning rate of {learning_rate}: expected a \
+             number; the weights are those of before this batch"
+        );
+        Err(Error::new(ErrorKind::InvalidState, message))
+    }
+}
