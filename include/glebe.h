@@ -1490,6 +1490,10 @@ typedef struct {
      */
     uint64_t batch;
     /**
+     * How many batches the epoch or the evaluation has; 0 before the first.
+     */
+    uint64_t batches;
+    /**
      * Updates of the weights since the beginning, over all epochs.
      */
     uint64_t global_step;
@@ -1527,7 +1531,7 @@ typedef int32_t (*glebe_loader_batch_fn)(size_t index, glebe_batch *batch, void 
 
 /**
  * How many images of batch `index` count, from 1 to N: the first ones; the others fill it up, and their pixels should be
- * masked.
+ * masked. SIZE_MAX: all of them.
  */
 typedef size_t (*glebe_loader_images_fn)(size_t index, void *user_data);
 
@@ -2561,6 +2565,23 @@ glebe_status glebe_event_metric(const glebe_event_context *context,
                                 const char *name,
                                 double *value,
                                 glebe_error **error);
+
+/**
+ * Adds a number to the metrics of the epoch or evaluation that is going on. What is logged with batches is averaged over
+ * their images. Metrics of training get "train/" before their name, those of a validation "val/".
+ *
+ * @param context  the event's.
+ * @param name     its name; a suffix behind one slash tells variants of a metric apart: "Dice/water".
+ * @param value    the number.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for a name with two slashes; GLEBE_STATUS_INVALID_STATE at events that belong to
+ *         no epoch or evaluation, behind GLEBE_EVENT_BATCHES_END and GLEBE_EVENT_EVALUATION_BATCHES_END, and after the
+ *         event.
+ */
+glebe_status glebe_event_log(glebe_event_context *context,
+                             const char *name,
+                             double value,
+                             glebe_error **error);
 
 /**
  * The status of the error that ends the run, at GLEBE_EVENT_EXCEPTION; else GLEBE_STATUS_OK.

@@ -299,7 +299,11 @@ fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
             return format!("file(\"out-{case}.safetensors\")");
         }
         ("const char *", "name") if function.name == "glebe_metrics_get" => "\"Loss\"",
-        ("const char *", "name") if function.name == "glebe_event_metric" => "\"Loss\"",
+        ("const char *", "name")
+            if ["glebe_event_metric", "glebe_event_log"].contains(&function.name.as_str()) =>
+        {
+            "\"Loss\""
+        }
         ("float *", _) => "numbers",
         ("size_t *", _) => "sizes",
         ("int32_t *", _) => "&number",

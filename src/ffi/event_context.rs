@@ -245,6 +245,33 @@ pub unsafe extern "C" fn glebe_event_metric(
     }
 }
 
+/// Adds a number to the metrics of the epoch or evaluation that is going on. What is logged with batches is averaged over
+/// their images. Metrics of training get "train/" before their name, those of a validation "val/".
+///
+/// @param context  the event's.
+/// @param name     its name; a suffix behind one slash tells variants of a metric apart: "Dice/water".
+/// @param value    the number.
+/// @param error    nullable.
+/// @return GLEBE_STATUS_INVALID_ARGUMENT for a name with two slashes; GLEBE_STATUS_INVALID_STATE at events that belong to
+///         no epoch or evaluation, behind GLEBE_EVENT_BATCHES_END and GLEBE_EVENT_EVALUATION_BATCHES_END, and after the
+///         event.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn glebe_event_log(
+    context: *mut glebe_event_context,
+    name: *const c_char,
+    value: f64,
+    error: *mut *mut glebe_error,
+) -> glebe_status {
+    // SAFETY: all pointers are NULL or as the header's contract wants them.
+    unsafe {
+        status(error, || {
+            let own = borrow(context, "context")?;
+            let name = text(name, "name")?;
+            own.with(|context| context.log(name, value))
+        })
+    }
+}
+
 /// The status of the error that ends the run, at GLEBE_EVENT_EXCEPTION; else GLEBE_STATUS_OK.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn glebe_event_error_code(context: *const glebe_event_context) -> glebe_status {
@@ -371,5 +398,81 @@ pub unsafe extern "C" fn glebe_event_want_logits(
                 Ok(())
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::null_mut;
+
+    use super::*;
+    use crate::error::ErrorKind::{Internal, InvalidState};
+    use crate::ffi::event_arrays::glebe_event_images;
+    use crate::hooks::TrainerState;
+    use crate::weights::tensors::NamedTensor;
+
+    /// Has a defect.
+    struct Broken;
+
+    impl Access for Broken {
+        fn want_logits(&mut self, _: bool) {
+            panic!("a defect");
+        }
+        fn logits(&mut self) -> Result<&[f32]> {
+            Ok(&[])
+        }
+        fn batch(&self) -> Result<crate::data::Batch<'_>> {
+            Err(Error::internal("none"))
+        }
+        fn images(&self) -> usize {
+            3
+        }
+        fn image_shape(&self) -> Vec<usize> {
+            Vec::new()
+        }
+        fn logits_shape(&self) -> Vec<usize> {
+            Vec::new()
+        }
+        fn gradient(&mut self, _: &str) -> Result<NamedTensor> {
+            Err(Error::internal("none"))
+        }
+        fn weight(&mut self, _: &str) -> Result<NamedTensor> {
+            Err(Error::internal("none"))
+        }
+        fn trained(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    /// The call that meets it says so, the program's function returns as always, and then the run ends, which spoils the
+    /// trainer's handle.
+    #[test]
+    fn a_panic_goes_round_the_programs_function() {
+        let facts = Facts { tensors: Vec::new(), image_shape: Vec::new(), logits_shape: Vec::new() };
+        let events = Events::new(Arc::new(facts));
+        let (mut state, mut broken) = (TrainerState::default(), Broken);
+        let mut surroundings = Context::new(&mut state);
+        surroundings.access = Some(&mut broken);
+        let mut kept = null_mut();
+        let mut codes = Vec::new();
+        let run = catch_unwind(AssertUnwindSafe(|| {
+            events.during(Event::BatchEnd, &mut surroundings, |context| {
+                kept = context;
+                // SAFETY: a context, in its event.
+                unsafe {
+                    codes.push(glebe_event_want_logits(context, 1, null_mut()));
+                    // It can be asked still.
+                    assert_eq!(glebe_event_images(context), 3);
+                    codes.push(glebe_event_request_stop(context, null_mut()));
+                }
+                0
+            })
+        }));
+        assert_eq!(*run.unwrap_err().downcast_ref::<&str>().unwrap(), "a defect");
+        assert_eq!(codes, [Internal.code(), GLEBE_STATUS_OK]);
+        assert!(state.should_stop);
+        // SAFETY: a context whose event is over; `events` is there still.
+        let late = unsafe { glebe_event_request_stop(kept, null_mut()) };
+        assert_eq!(late, InvalidState.code());
     }
 }

@@ -58,7 +58,7 @@ pub type glebe_loader_batch_fn =
     Option<unsafe extern "C" fn(index: usize, batch: *mut glebe_batch, user_data: *mut c_void) -> i32>;
 
 /// How many images of batch `index` count, from 1 to N: the first ones; the others fill it up, and their pixels should be
-/// masked.
+/// masked. SIZE_MAX: all of them.
 pub type glebe_loader_images_fn = Option<unsafe extern "C" fn(index: usize, user_data: *mut c_void) -> usize>;
 
 /// The functions of a loader. Fill it with glebe_loader_functions_init, then set batches and batch.
@@ -263,6 +263,7 @@ impl Loader for Functions {
 
     fn images(&self, index: usize) -> Option<usize> {
         // SAFETY: the program gave the two together for this loader.
-        self.images.map(|images| unsafe { images(index, self.data.pointer()) })
+        let count = unsafe { self.images?(index, self.data.pointer()) };
+        (count != usize::MAX).then_some(count)
     }
 }

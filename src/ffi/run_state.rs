@@ -42,6 +42,8 @@ pub struct glebe_run_state {
     pub epochs: u64,
     /// The batch of the epoch or of the evaluation, from 1; 0 before the first.
     pub batch: u64,
+    /// How many batches the epoch or the evaluation has; 0 before the first.
+    pub batches: u64,
     /// Updates of the weights since the beginning, over all epochs.
     pub global_step: u64,
     /// Learning rate of the epoch or step.
@@ -53,8 +55,9 @@ pub struct glebe_run_state {
 }
 
 layout!(
-    glebe_run_state, 56;
-    struct_size 0, phase 4, epoch 8, epochs 16, batch 24, global_step 32, learning_rate 40, split 48, should_stop 52
+    glebe_run_state, 64;
+    struct_size 0, phase 4, epoch 8, epochs 16, batch 24, batches 32, global_step 40, learning_rate 48, split 56,
+    should_stop 60
 );
 
 // SAFETY: repr(C), its size first, fields without gaps (asserted above), numbers only.
@@ -94,6 +97,7 @@ pub(super) fn run_state(state: &TrainerState) -> glebe_run_state {
         epoch: state.epoch,
         epochs: state.epochs,
         batch: state.batch,
+        batches: state.batches,
         global_step: state.global_step,
         learning_rate: state.learning_rate,
         split: match state.split {

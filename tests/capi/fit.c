@@ -385,7 +385,8 @@ static void loaders_give_the_same(void)
     OK(glebe_trainer_fit(other, loader, of_validation, &error));
     CHECK(train.begun == 3 && validation.begun == 3 && validation.seed == 42 && train.seed != 42);
     CHECK(first.losses_count == 6 && second.losses_count == 6);
-    CHECK(memcmp(first.losses, second.losses, 6 * sizeof *first.losses) == 0 && first.losses[5] < first.losses[0]);
+    CHECK(memcmp(first.losses, second.losses, 6 * sizeof *first.losses) == 0);
+    CHECK(first.losses[4] < first.losses[0] && first.losses[5] < first.losses[1]);
     float weights[WEIGHTS], found[WEIGHTS];
     weights_of(trainer, weights);
     weights_of(other, found);
@@ -501,6 +502,12 @@ static int32_t ask(int32_t event, glebe_event_context *context, void *user_data)
     }
 
     glebe_batch batch = batch_at(0);
+    if (event == GLEBE_EVENT_TRAIN_END)
+        FAILS(GLEBE_STATUS_INVALID_STATE, "too late", glebe_event_log(context, "Batch", 1, &error));
+    if (event == GLEBE_EVENT_EPOCH_METRICS) {
+        OK(glebe_event_metric(context, "train/Batch", &number, &error));
+        CHECK(number == 1.5);
+    }
     if (event == GLEBE_EVENT_BATCHES_END) {
         CHECK(glebe_event_metric_count(context) == 2 && glebe_event_metric_name(context, 2) == NULL);
         CHECK(strcmp(glebe_event_metric_name(context, 0), "train/Loss") == 0);
@@ -517,6 +524,7 @@ static int32_t ask(int32_t event, glebe_event_context *context, void *user_data)
     }
     if (state.phase != GLEBE_PHASE_TRAIN || state.batch == 0)
         return 0;
+    CHECK(state.batches == 2);
     size_t index = (size_t)state.batch - 1;
     if (event == GLEBE_EVENT_BATCH_START) {
         OK(glebe_event_want_logits(context, 1, &error));
@@ -554,6 +562,10 @@ static int32_t ask(int32_t event, glebe_event_context *context, void *user_data)
         FAILS(GLEBE_STATUS_MISMATCH, "room for 6",
               glebe_event_tensor(context, GLEBE_TENSOR_WEIGHT, "weights", found, 5, &error));
         own->seen++;
+    }
+    if (event == GLEBE_EVENT_BATCH_END) {
+        OK(glebe_event_log(context, "Batch", (double)state.batch, &error));
+        FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "a/b/c", glebe_event_log(context, "a/b/c", 1, &error));
     }
     if (event == GLEBE_EVENT_OPTIMIZER_STEP_END)
         OK(glebe_trainer_apply(own->by_hand, 5e-3f, NULL, NULL, &error));
