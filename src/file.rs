@@ -165,6 +165,25 @@ fn check_target(target: &Path, overwrite: bool) -> Result<()> {
     }
 }
 
+/// Takes away what killed processes of this machine left of earlier attempts at `target`. For folders of one's own, such
+/// as that of a run: it reads the whole folder. What cannot be taken away stays.
+pub fn remove_leftovers(target: &Path) {
+    let Some(name) = target.file_name().and_then(OsStr::to_str) else { return };
+    let Ok(entries) = fs::read_dir(folder_of(target)) else { return };
+    let prefix = format!(".{name}.glebe-");
+    for entry in entries.flatten() {
+        let file = entry.file_name();
+        let Some(rest) = file.to_str().and_then(|own| own.strip_prefix(&prefix)) else { continue };
+        let process = rest.split('-').next().and_then(|own| own.parse::<u32>().ok());
+        // Where there is no list of processes nothing is known, and nothing is removed.
+        let lives = |id: u32| !Path::new("/proc/self").exists() || Path::new(&format!("/proc/{id}")).exists();
+        if rest.contains(".tmp") && process.is_some_and(|id| !lives(id)) {
+            // Another process may have been faster.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Creates the temporary, empty, under a name that no one else has.
 fn reserve(folder: &Path, name: &OsStr) -> io::Result<PathBuf> {
     loop {
@@ -255,6 +274,21 @@ mod tests {
         let target = folder.path().join(format!("{}.tif", "x".repeat(251)));
         StagedFile::new(&target, false).unwrap().commit(false).unwrap();
         assert!(target.is_file());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn leftovers_of_dead_processes_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.csv");
+        // No process has the largest number.
+        let dead = folder.path().join(format!(".a.csv.glebe-{}-7.tmp.csv", u32::MAX));
+        let other = folder.path().join(format!(".b.csv.glebe-{}-7.tmp.csv", u32::MAX));
+        let own = StagedFile::new(&target, true).unwrap();
+        fs::write(&dead, "x").unwrap();
+        fs::write(&other, "x").unwrap();
+        remove_leftovers(&target);
+        assert!(!dead.exists() && other.exists() && own.path().exists());
     }
 
     #[test]

@@ -27,6 +27,11 @@ pub trait Loader {
     /// Of your own; they end the run.
     fn batch(&mut self, index: usize) -> Result<Batch<'_>>;
 
+    /// How many images there are in an epoch, where that is known.
+    fn samples(&self) -> Option<usize> {
+        None
+    }
+
     /// How many images of that batch count: fewer than its shape has where it is filled up. `None`: all of them.
     fn images(&self, index: usize) -> Option<usize> {
         let _ = index;
@@ -129,6 +134,10 @@ impl Loader for ArrayLoader {
             keys.push(image as u64);
         }
         Ok(Batch { images, labels: Labels::U8(labels), mask: Some(mask), keys: Some(keys) })
+    }
+
+    fn samples(&self) -> Option<usize> {
+        Some(self.len())
     }
 
     fn images(&self, index: usize) -> Option<usize> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::file::remove_leftovers;
 use crate::finetune::state::TrainState;
 use crate::weights::message::{CheckpointOrigin, Scalar};
 use crate::weights::tensors;
@@ -75,6 +76,7 @@ impl Checkpoint {
             (MODEL.to_owned(), self.model.clone()),
             (CALLBACKS.to_owned(), callbacks),
         ]);
+        remove_leftovers(path.as_ref());
         tensors::write(path.as_ref(), &all, &metadata, true)
     }
 

@@ -4,8 +4,12 @@ use crate::data::{Batch, Loader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::access::Shown;
 use crate::finetune::scoring::Scored;
-use crate::finetune::trainer::{TakeLogits, Trainer};
+use crate::finetune::targets::Targets;
+use crate::finetune::trainer::Trainer;
 use crate::hooks::{Event, Phase};
+
+/// Takes the labels of a batch, its number, how many of its images count, and its logits `[N, K, H, W]`.
+pub(super) type TakeAll<'a> = dyn FnMut(&Targets, usize, usize, &[f32]) -> Result<()> + 'a;
 
 /// Mean of a number over images.
 #[derive(Debug, Default)]
@@ -109,7 +113,8 @@ impl Trainer {
         })
     }
 
-    pub(super) fn prediction(&mut self, data: &mut dyn Loader, take: &mut TakeLogits<'_>) -> Result<()> {
+    /// Predicts; `take` gets the labels too.
+    pub(super) fn prediction(&mut self, data: &mut dyn Loader, take: &mut TakeAll<'_>) -> Result<()> {
         let before = self.state.phase;
         self.state.phase = Phase::Predict;
         self.tell(Event::PredictStart)?;
@@ -124,7 +129,7 @@ impl Trainer {
             let output = self.step.evaluate(&batch)?;
             let shown = Shown { logits: output.logits.as_deref(), ..shown };
             self.show(Event::PredictionEnd, None, &[], shown)?;
-            take(index, images, output.logits.as_deref().unwrap_or(&[]))?;
+            take(&self.step.targets, index, images, output.logits.as_deref().unwrap_or(&[]))?;
             self.show(Event::BatchEnd, None, &[], shown)?;
         }
         self.tell(Event::PredictEnd)?;

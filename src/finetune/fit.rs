@@ -67,7 +67,7 @@ impl Trainer {
     }
 
     /// Goes back to the best weights of this run, where there are any; the counters stay.
-    fn reload_best(&mut self) -> Result<()> {
+    pub(super) fn reload_best(&mut self) -> Result<()> {
         let (Some(checkpoints), Some(_)) = (&self.options.checkpoints, self.best.value) else {
             tracing::warn!("no checkpoint is the best one: the weights stay those of the last epoch");
             return Ok(());

@@ -62,9 +62,8 @@ impl Trainer {
     ///
     /// # Errors
     /// `InvalidArgument` for settings out of range; a callback's.
-    pub fn new(step: TrainStep, options: FitOptions, callbacks: Callbacks) -> Result<Trainer> {
+    pub fn new(mut step: TrainStep, options: FitOptions, callbacks: Callbacks) -> Result<Trainer> {
         options.check()?;
-        let mut step = step;
         step.evaluate_averages(options.evaluate_averages)?;
         let scores = score_keeper(&step, &options)?;
         if let Some(checkpoints) = &options.checkpoints {
@@ -122,7 +121,7 @@ impl Trainer {
         }
         self.step.evaluate_averages(options.evaluate_averages)?;
         self.scores = scores;
-        if options.effective_seed() != self.options.effective_seed() {
+        if self.state.epoch == 0 {
             self.state.random = options.effective_seed();
         }
         let metric = |own: &FitOptions| own.checkpoints.as_ref().and_then(|own| own.best.clone());
@@ -254,7 +253,7 @@ impl Trainer {
     /// # Errors
     /// Of an evaluation, a loader, a callback or `take`.
     pub fn predict(&mut self, data: &mut dyn Loader, take: &mut TakeLogits<'_>) -> Result<()> {
-        self.watched(|own| own.prediction(data, take))
+        self.watched(|own| own.prediction(data, &mut |_, index, images, logits| take(index, images, logits)))
     }
 
     /// Predicts over parts of the data, in the order given, between
@@ -269,7 +268,7 @@ impl Trainer {
             for (split, data) in splits {
                 tracing::info!("Starting inference on {} set", split.name());
                 own.state.split = Some(*split);
-                let done = own.prediction(&mut **data, &mut |_, _, _| Ok(()));
+                let done = own.prediction(&mut **data, &mut |_, _, _, _| Ok(()));
                 own.state.split = None;
                 done?;
             }

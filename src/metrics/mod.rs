@@ -46,6 +46,7 @@ pub use per_image::{AggregateRows, PerImageMetrics};
 pub use progress_log::{PROGRESS_HEADER, PROGRESS_LOG, ProgressLog, ProgressPhase};
 pub use record::Record;
 pub use row_file::RowFile;
+pub(crate) use scores::nan_mean;
 pub use scores::{ClassScores, Scores, pooled, training_dice};
 pub use stopwatch::Stopwatch;
 pub use storing::{EpochResults, StoringLogger};

@@ -4,9 +4,12 @@
 mod adapters;
 mod cache;
 mod evaluation;
+mod files;
 mod fixtures;
+mod kill;
 mod lifecycle;
 mod resume;
+mod schedules;
 mod state;
 mod steps;
 mod updates;

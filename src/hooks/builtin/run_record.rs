@@ -63,9 +63,7 @@ impl RunRecord {
             record.insert("metrics".to_owned(), Value::Array(self.epochs.clone()));
         }
         let text = if self.path.extension().is_some_and(|own| own == "toml") {
-            let table = toml::Value::try_from(without_null(record));
-            table
-                .map(|own| own.to_string())
+            toml::to_string_pretty(&without_null(record))
                 .map_err(|error| Error::internal("cannot write TOML").caused_by(error))?
         } else {
             format!("{record:#}\n")
