@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The order of the header.
-const FILES: [&str; 18] = [
+const FILES: [&str; 26] = [
     "status",
     "library",
     "boundary",
@@ -23,6 +23,14 @@ const FILES: [&str; 18] = [
     "batch",
     "trainer_options",
     "trainer",
+    "fit_options",
+    "run_state",
+    "loader",
+    "metrics",
+    "event",
+    "event_context",
+    "event_arrays",
+    "fit",
 ];
 
 fn root() -> PathBuf {

@@ -107,8 +107,9 @@ impl Trainer {
     /// How the runs to come go on. `epochs` counts those that are done, too.
     ///
     /// # Errors
-    /// `InvalidArgument` for settings out of range; `Mismatch` for another seed than that of the checkpoint that the next
-    /// fit goes on from; `Io` for a folder that cannot be made. Nothing has changed then.
+    /// `InvalidArgument` for settings out of range; `InvalidState` for moving averages that there are not; `Mismatch` for
+    /// another seed than that of the checkpoint that the next fit goes on from; `Io` for a folder that cannot be made. It
+    /// goes on as before then.
     pub fn set_options(&mut self, options: FitOptions) -> Result<()> {
         options.check()?;
         if let Some(checkpoint) = &self.resumed {
