@@ -68,7 +68,10 @@ fn main() {
     for round in 0..=rounds {
         let times = [
             timed(|| {
-                (0..steps).for_each(|index| drop(bare.step(&data.batch(index).unwrap(), 1e-4).unwrap()))
+                for (images, labels) in &owned {
+                    let batch = Batch { images, labels: Labels::U8(labels), mask: None, keys: None };
+                    bare.step(&batch, 1e-4).unwrap();
+                }
             }),
             epoch(&mut plain, &mut data),
             epoch(&mut full, &mut data),
