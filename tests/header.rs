@@ -23,6 +23,7 @@ const FILES: [&str; 18] = [
     "batch",
     "trainer_options",
     "trainer",
+    "checkpoint",
 ];
 
 fn root() -> PathBuf {
