@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The order of the header.
-const FILES: [&str; 18] = [
+const FILES: [&str; 19] = [
     "status",
     "library",
     "boundary",

@@ -29,7 +29,9 @@ int main(int argc, char **argv)
     FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "bands.onnx", glebe_checkpoint_inspect(file("bands.onnx"), &json, &error));
     CHECK(json.data == NULL);
 
-    glebe_model *model = open_model(load(), "bands.onnx");
+    glebe_runtime *runtime = load();
+    glebe_model *model = open_model(runtime, "bands.onnx");
+    glebe_runtime_free(runtime);
     glebe_trainer_options options;
     CHECK(glebe_trainer_options_init(&options, sizeof options) == GLEBE_STATUS_OK);
     options.batch = 1;

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use glebe::geometry::{Size, Window};
 use glebe::onnx::{Dim, ElementType, GraphBuilder};
 use glebe::tensor::Samples;
+use glebe::weights::tensors::{self, NamedTensor};
 use tempfile::TempDir;
 
 pub(crate) fn root() -> PathBuf {
