@@ -143,6 +143,22 @@ pub(crate) fn prepare(document: &Document, options: &StepOptions) -> Result<Prep
     Ok(Prepared { graph, parameters, chosen, adapters })
 }
 
+/// The model as the file has it, in the shapes of the step, and all its floating point tensors: also those of outputs that
+/// the step does not take, where these can be had.
+///
+/// # Errors
+/// As [`prepare`].
+pub(crate) fn whole(document: &Document, options: &StepOptions) -> Result<(Graph, Vec<Parameter>)> {
+    let facts = Facts::of(document);
+    let shapes = input_shapes(&facts, options)?;
+    let graph = match specialise(document, &shapes, None) {
+        Ok(graph) => graph,
+        Err(_) => specialise(document, &shapes, Some(&chosen_outputs(&facts, options)?))?,
+    };
+    let parameters = parameters(&graph);
+    Ok((graph, parameters))
+}
+
 /// Builds loss and gradients.
 ///
 /// # Errors

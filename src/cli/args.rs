@@ -12,6 +12,7 @@ use glebe::segment::{Activation, Product};
 use glebe::tiling::{Blend, Overlap};
 
 use crate::bytes::Bytes;
+use crate::init::InitArguments;
 
 /// Score rasters with ONNX segmentation models, and finetune these.
 #[derive(Debug, Parser)]
@@ -145,7 +146,7 @@ pub(crate) struct StepArguments {
     pub(crate) bn: BatchNorm,
 
     /// Number of steps; by default as many as there are batches for, and these come round again where it is larger. With
-    /// 0 the outputs are written as --init-state or the model has them
+    /// 0 the outputs are written as --init, --init-state or the model has them
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<usize>,
 
@@ -180,6 +181,9 @@ pub(crate) struct StepArguments {
     /// All that steps change, at the end: go on with --init-state
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) init: InitArguments,
 
     /// Goes on from a file of --state, with the same model and options, bit by bit
     #[arg(long, value_name = "FILE")]

@@ -6,12 +6,13 @@ use std::path::Path;
 use glebe::model::{Contract, describe};
 use glebe::onnx::{Dim, Document, Facts, Limits, Port};
 use glebe::raster::{Mask, OpenOptions, Raster, RasterInfo};
-use glebe::weights::checkpoint::{Checkpoint, Container, StoredTensor, TopKey};
-use glebe::weights::message::Scalar;
+use glebe::weights::checkpoint::{Checkpoint, Container};
+use glebe::weights::description;
 use glebe::{Error, Result};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::args::{Arguments, InspectArguments};
+use crate::out::printable;
 use crate::preflight::Report;
 use crate::table::Table;
 
@@ -56,37 +57,12 @@ fn looks_like_checkpoint(path: &Path) -> Result<bool> {
 }
 
 fn checkpoint_facts(checkpoint: &Checkpoint, as_json: bool) -> Result<()> {
+    if as_json {
+        return crate::out::line(format_args!("{:#}", description::describe(checkpoint)));
+    }
     let tensors = checkpoint.tensors();
     let parameters: usize = tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
     let origin = checkpoint.origin();
-    let values = [
-        ("epoch", &origin.epoch),
-        ("global_step", &origin.global_step),
-        ("lightning_version", &origin.lightning_version),
-        ("best_loss", &origin.best_loss),
-    ];
-    let values = values.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-    if as_json {
-        let listed = |keys: &[TopKey]| -> Vec<Value> {
-            keys.iter().map(|key| json!({ "name": key.name, "summary": key.summary })).collect()
-        };
-        let tensor = |tensor: &StoredTensor| json!({ "name": tensor.name, "shape": tensor.shape, "type": tensor.element.to_string() });
-        let origin: Map<String, Value> =
-            values.map(|(name, value)| (name.to_owned(), scalar_json(value))).collect();
-        let value = json!({
-            "file": checkpoint.path().display().to_string(),
-            "kind": "checkpoint",
-            "format": checkpoint.format().name(),
-            "container": checkpoint.container().name(),
-            "message": checkpoint.origin().message(),
-            "origin": origin,
-            "keys": listed(checkpoint.keys()),
-            "elements": parameters,
-            "tensors": tensors.iter().map(tensor).collect::<Vec<_>>(),
-            "others": listed(checkpoint.others()),
-        });
-        return crate::out::line(format_args!("{value:#}"));
-    }
     let mut table = Table::default();
     table.row("file", checkpoint.path().display());
     table.row("kind", format!("checkpoint ({}, {})", checkpoint.format(), checkpoint.container()));
@@ -94,7 +70,7 @@ fn checkpoint_facts(checkpoint: &Checkpoint, as_json: bool) -> Result<()> {
     if !message.is_empty() {
         table.row("when loaded", printable(&message));
     }
-    for (name, value) in values {
+    for (name, value) in origin.values() {
         table.row(name, printable(&value.to_string()));
     }
     for key in checkpoint.keys() {
@@ -109,23 +85,6 @@ fn checkpoint_facts(checkpoint: &Checkpoint, as_json: bool) -> Result<()> {
         table.row("other", format!("{} ({})", other.name.escape_debug(), other.summary));
     }
     table.print()
-}
-
-/// A text of a file without what would steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
-}
-
-fn scalar_json(value: &Scalar) -> Value {
-    match value {
-        Scalar::None => Value::Null,
-        Scalar::Bool(value) => json!(value),
-        Scalar::Int(value) => {
-            i64::try_from(*value).map_or_else(|_| json!(value.to_string()), |value| json!(value))
-        }
-        Scalar::Float(value) => json!(value),
-        other => json!(other.to_string()),
-    }
 }
 
 /// By the extension, and without a telling one by the first bytes.

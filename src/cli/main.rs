@@ -11,6 +11,7 @@
 mod args;
 mod bytes;
 mod doctor;
+mod init;
 mod inspect;
 mod interrupt;
 mod out;

@@ -19,3 +19,8 @@ pub(crate) fn line(text: impl std::fmt::Display) -> Result<()> {
 pub(crate) fn message(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
+
+/// A text of a file without what would steer the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}

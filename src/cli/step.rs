@@ -47,6 +47,7 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
     cancel_on_interrupt(&token)?;
     step.cancel_with(&token)?;
     let build_ms = started.elapsed().as_secs_f64() * 1e3;
+    let init = options.init.load(&mut step, options.json, arguments)?;
     if let Some(path) = &options.init_state {
         step.set_state(&TrainState::read(path)?).map_err(|error| error.at_path(path))?;
     }
@@ -104,6 +105,7 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
     let peak = peak_rss_mib();
     if options.json {
         let report = json!({
+            "init": init,
             "losses": losses,
             "step_ms": median(&times),
             "step_ms_all": times,
@@ -135,7 +137,12 @@ fn check_outputs(options: &StepArguments) -> Result<()> {
         ("--export", &options.export),
         ("--state", &options.state),
     ];
-    let inputs = [Some(&options.model), Some(&options.batches), options.init_state.as_ref()];
+    let inputs = [
+        Some(&options.model),
+        Some(&options.batches),
+        options.init.checkpoint.as_ref(),
+        options.init_state.as_ref(),
+    ];
     let mut seen: Vec<(&str, PathBuf)> = Vec::new();
     for (name, output) in outputs {
         let Some(output) = output else { continue };
@@ -151,7 +158,7 @@ fn check_outputs(options: &StepArguments) -> Result<()> {
         }
         let is_input = |input: &PathBuf| input.canonicalize().is_ok_and(|input| input == place);
         // Going on from a state and keeping the new one in its place is what one wants.
-        let inputs = inputs.iter().take(if name == "--state" { 2 } else { 3 });
+        let inputs = inputs.iter().take(if name == "--state" { 3 } else { 4 });
         if inputs.flatten().any(|input| is_input(input)) {
             return Err(Error::invalid(format!("{name} would replace an input")).at_path(output));
         }

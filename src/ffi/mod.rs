@@ -21,6 +21,7 @@ mod batch;
 mod boundary;
 mod buffer;
 mod cancel;
+mod checkpoint;
 mod error;
 mod event;
 mod event_arrays;

@@ -17,7 +17,33 @@ pub const NOTE_KEY: &str = "glebe.finetuned";
 /// Number of the field of a model that holds an entry of its metadata.
 const MODEL_METADATA: u32 = 14;
 
-/// The file with new elements for the named tensors (in their own type) and `note` in its metadata.
+/// The file with new elements for the named tensors and `note` in its metadata.
+///
+/// # Errors
+/// As [`with_elements`].
+pub(super) fn export(
+    document: &Document,
+    untied: &[(String, String)],
+    weights: &Tensors,
+    note: &str,
+) -> Result<Vec<u8>> {
+    let mut bytes = with_elements(document, untied, weights)?;
+    // An entry at the end of the message is one more of the list.
+    let entry = StringStringEntryProto { key: NOTE_KEY.to_owned(), value: note.to_owned() };
+    prost::encoding::message::encode(MODEL_METADATA, &entry, &mut bytes);
+    within_protobuf(bytes)
+}
+
+/// The bytes, where they are fewer than protobuf's limit.
+fn within_protobuf(bytes: Vec<u8>) -> Result<Vec<u8>> {
+    if bytes.len() < i32::MAX as usize {
+        return Ok(bytes);
+    }
+    let message = format!("model and weights have {} bytes: expected less than 2 GiB", bytes.len());
+    Err(Error::new(ErrorKind::LimitExceeded, message))
+}
+
+/// The file with new elements for the named tensors, in their own type.
 ///
 /// Three things change and nothing else: the initializers among `weights`; the nodes of `untied` (see [`Graph::untied`]),
 /// Identities of such initializers, each of which becomes an initializer of the name of its output; and initializers
@@ -28,11 +54,10 @@ const MODEL_METADATA: u32 = 14;
 /// # Errors
 /// `Internal` for a name that the file does not have; `ModelUnsupported` for an initializer of another type than
 /// floating point; `LimitExceeded` from 2 GiB on.
-pub(super) fn export(
+pub(super) fn with_elements(
     document: &Document,
     untied: &[(String, String)],
     weights: &Tensors,
-    note: &str,
 ) -> Result<Vec<u8>> {
     let (graph, outline) = (document.graph(), document.outline());
     let mut edits: BTreeMap<usize, (u32, Vec<u8>)> = BTreeMap::new();
@@ -63,16 +88,7 @@ pub(super) fn export(
     if let Some(name) = left.first() {
         return Err(missing(name));
     }
-    let mut bytes = outline.replace(document.bytes(), &edits)?;
-    // An entry at the end of the message is one more of the list.
-    let entry = StringStringEntryProto { key: NOTE_KEY.to_owned(), value: note.to_owned() };
-    prost::encoding::message::encode(MODEL_METADATA, &entry, &mut bytes);
-    // Protobuf's own limit.
-    if bytes.len() >= i32::MAX as usize {
-        let message = format!("model and weights have {} bytes: expected less than 2 GiB", bytes.len());
-        return Err(Error::new(ErrorKind::LimitExceeded, message));
-    }
-    Ok(bytes)
+    within_protobuf(outline.replace(document.bytes(), &edits)?)
 }
 
 fn missing(name: &str) -> Error {

@@ -23,6 +23,7 @@ use crate::finetune::state::TrainState;
 use crate::finetune::targets::Targets;
 use crate::finetune::update::Outcome;
 use crate::model::Model;
+use crate::onnx::Document;
 use crate::runtime::{CancelToken, ProviderKind, Runtime, SessionOptions};
 use crate::weights::tensors::{NamedTensor, Tensors};
 
@@ -91,7 +92,8 @@ pub struct Applied {
 #[derive(Debug)]
 pub struct TrainStep {
     pub(super) options: StepOptions,
-    pub(super) document: crate::onnx::Document,
+    pub(super) run: RunOptions,
+    pub(super) document: Document,
     /// Trained tensors that are an Identity of another in the file, and that other.
     untied: Vec<(String, String)>,
     pub(super) engine: Box<dyn Engine>,
@@ -104,9 +106,9 @@ pub struct TrainStep {
     fingerprint: OnceLock<String>,
     trained_elements: usize,
     pub(super) targets: Targets,
-    updates: u64,
-    scale: f32,
-    wants_logits: bool,
+    pub(super) updates: u64,
+    pub(super) scale: f32,
+    pub(super) wants_logits: bool,
     pub(super) runtime: Runtime,
     pub(super) session: SessionOptions,
     pub(super) token: Option<CancelToken>,
@@ -130,24 +132,28 @@ impl TrainStep {
             Some(path) => error.at_path(path),
             None => error,
         };
-        TrainStep::build(model, options, run).map_err(located)
+        TrainStep::build(model.runtime(), model.document(), options, run).map_err(located)
     }
 
-    fn build(model: &Model, options: &StepOptions, run: &RunOptions) -> Result<TrainStep> {
+    pub(super) fn build(
+        runtime: &Runtime,
+        document: &Document,
+        options: &StepOptions,
+        run: &RunOptions,
+    ) -> Result<TrainStep> {
         let mut options = options.clone();
         let by_host = run.session.provider.kind() == ProviderKind::Cpu && !run.portable;
         if !by_host {
             options.kernels = Kernels::NONE;
         }
-        let runtime = model.runtime();
         let (compiled, features, image_shape) = match &run.features {
             None => {
-                let compiled = compile(model.document(), &options)?;
+                let compiled = compile(document, &options)?;
                 let shape = compiled.inputs.first().map(|id| compiled.graph.shape(*id).to_vec());
                 (compiled, None, shape)
             }
             Some(cache) => {
-                let Cut { frozen, features, prepared } = cut(model.document(), &options)?;
+                let Cut { frozen, features, prepared } = cut(document, &options)?;
                 let shape = frozen.inputs().first().map(|id| frozen.shape(*id).to_vec()).map(|mut shape| {
                     shape[0] = options.batch;
                     shape
@@ -175,7 +181,8 @@ impl TrainStep {
         };
         Ok(TrainStep {
             options,
-            document: model.document().clone(),
+            run: run.clone(),
+            document: document.clone(),
             untied,
             engine,
             features,
@@ -458,7 +465,8 @@ impl TrainStep {
         state.check_against(&self.current()?)
     }
 
-    /// The [`fingerprint`](crate::finetune::fingerprint) of the model that was opened.
+    /// The [`fingerprint`](crate::finetune::fingerprint) of the model that was opened, with the weights
+    /// that [`TrainStep::load_checkpoint`] has put into it.
     pub fn model_fingerprint(&self) -> String {
         self.fingerprint.get_or_init(|| fingerprint(self.document.bytes())).clone()
     }

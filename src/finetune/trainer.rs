@@ -93,6 +93,11 @@ impl Trainer {
         &self.state
     }
 
+    /// How its runs go.
+    pub fn options(&self) -> &FitOptions {
+        &self.options
+    }
+
     /// The step, with the weights as they are.
     pub fn step(&self) -> &TrainStep {
         &self.step
@@ -116,6 +121,9 @@ impl Trainer {
             check_seed(checkpoint, &options)?;
         }
         let scores = score_keeper(&self.step, &options)?;
+        if options.evaluate_averages {
+            self.step.check_averages()?;
+        }
         if let Some(checkpoints) = &options.checkpoints {
             checkpoints.make_folder()?;
         }
@@ -200,7 +208,7 @@ impl Trainer {
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         self.check_whole()?;
         let mut callbacks = self.callbacks.state_dict();
-        callbacks.insert(BEST_STATE.to_owned(), self.best.value.into());
+        callbacks.insert(BEST_STATE.to_owned(), serde_json::json!(self.best));
         Ok(Checkpoint {
             epoch: self.state.epoch,
             global_step: self.state.global_step,

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::onnx::short;
 use crate::weights::checkpoint::{Checkpoint, Container, StoredTensor};
 use crate::weights::folding::Statistics;
 use crate::weights::naming::{Names, aliases, strip};
@@ -23,13 +24,15 @@ pub struct Slot {
     /// Whether it is the transposed of the layer's weight: the second operand of a MatMul that an exporter made of a
     /// linear layer. Counts where the tensor is found by its alias.
     pub transposed: bool,
+    /// Whether it is no loss where a checkpoint does not have it: a constant that may be a buffer of the network.
+    pub is_optional: bool,
 }
 
 impl Slot {
     /// A tensor whose name is that of the state dict.
     pub fn new(name: impl Into<String>, shape: &[usize]) -> Slot {
         let name = name.into();
-        Slot { alias: name.clone(), name, shape: shape.to_vec(), transposed: false }
+        Slot { alias: name.clone(), name, shape: shape.to_vec(), transposed: false, is_optional: false }
     }
 }
 
@@ -41,6 +44,9 @@ pub struct MappingOptions {
     pub filter: Filter,
     /// Whether tensors that are missing, too many or of another shape are left out instead of being an error.
     pub partial: bool,
+    /// Only tensors whose names begin so are loaded, by what follows: `student.` of a checkpoint that holds a teacher too.
+    /// The prefixes of wrappers need no mention.
+    pub prefix: Option<String>,
     /// What BatchNorm adds to its variance, for those that are folded: a checkpoint does not say. 1e-5, as in PyTorch;
     /// some networks have 1e-3.
     pub norm_epsilon: f64,
@@ -48,7 +54,7 @@ pub struct MappingOptions {
 
 impl Default for MappingOptions {
     fn default() -> MappingOptions {
-        MappingOptions { filter: Filter::default(), partial: false, norm_epsilon: 1e-5 }
+        MappingOptions { filter: Filter::default(), partial: false, prefix: None, norm_epsilon: 1e-5 }
     }
 }
 
@@ -92,7 +98,8 @@ impl Mapping {
     ///
     /// # Errors
     /// `Mismatch` where tensors are missing, too many or of another shape, unless that is allowed; where nothing at all
-    /// matches; and where a BatchNorm can neither be found in the model nor folded.
+    /// matches; and where a BatchNorm can neither be found in the model nor folded. `InvalidArgument` for a prefix that no
+    /// tensor has and an epsilon below 0.
     pub fn new(slots: &[Slot], checkpoint: &Checkpoint, options: &MappingOptions) -> Result<Mapping> {
         // The library that writes safetensors sorts by name.
         let ordered = checkpoint.container() != Container::Safetensors;
@@ -103,7 +110,7 @@ impl Mapping {
     /// As [`Mapping::new`], and without an error for what does not fit, so that all of it can be shown.
     ///
     /// # Errors
-    /// `Mismatch` where a BatchNorm can neither be found in the model nor folded.
+    /// `Mismatch` where a BatchNorm can neither be found in the model nor folded; `InvalidArgument` as [`Mapping::new`].
     pub fn survey(slots: &[Slot], checkpoint: &Checkpoint, options: &MappingOptions) -> Result<Mapping> {
         let ordered = checkpoint.container() != Container::Safetensors;
         matched(slots, checkpoint.tensors(), ordered, options)
@@ -183,12 +190,34 @@ fn matched(
     ordered: bool,
     options: &MappingOptions,
 ) -> Result<Mapping> {
+    let Some(prefix) = options.prefix.as_deref().filter(|prefix| !prefix.is_empty()) else {
+        return matched_all(slots, tensors, "", ordered, options);
+    };
+    let own: Vec<StoredTensor> =
+        tensors.iter().filter(|tensor| tensor.name.starts_with(prefix)).cloned().collect();
+    if own.is_empty() {
+        return Err(Error::invalid(format!("no tensor of the checkpoint begins with {:?}", short(prefix))));
+    }
+    let mut mapping = matched_all(slots, &own, prefix, ordered, options)?;
+    mapping.report.filtered += tensors.len() - own.len();
+    Ok(mapping)
+}
+
+/// The mapping of tensors that all begin with `prefix`.
+fn matched_all(
+    slots: &[Slot],
+    tensors: &[StoredTensor],
+    prefix: &str,
+    ordered: bool,
+    options: &MappingOptions,
+) -> Result<Mapping> {
+    check_epsilon(options.norm_epsilon)?;
+    let rest = |at: usize| -> &str { tensors[at].name.strip_prefix(prefix).unwrap_or(&tensors[at].name) };
     // Counters of batches have no place in a model, and nothing else that is no float has either.
     let usable: Vec<usize> = (0..tensors.len()).filter(|at| tensors[*at].element.is_float()).collect();
-    let names: Vec<&str> = usable.iter().map(|at| tensors[*at].name.as_str()).collect();
+    let names: Vec<&str> = usable.iter().map(|at| rest(*at)).collect();
     let stripped = Names::of(slots, &names);
-    let key_names: Vec<&str> =
-        tensors.iter().map(|tensor| strip(&tensor.name, &stripped.checkpoint)).collect();
+    let key_names: Vec<&str> = (0..tensors.len()).map(|at| strip(rest(at), &stripped.checkpoint)).collect();
     let by_name: HashMap<&str, usize> = usable.iter().map(|at| (key_names[*at], *at)).collect();
     let slot_names: Vec<Vec<String>> = aliases(slots, &stripped.model);
     let mut matches: Vec<Match> = Vec::new();
@@ -211,7 +240,7 @@ fn matched(
         names.extend(key.into_iter().flat_map(|key| [tensors[key].name.as_str(), key_names[key]]));
         options.filter.takes(&names)
     };
-    let mut report = Report { stripped: stripped.shown(), ..Report::default() };
+    let mut report = Report { stripped: format!("{prefix}{}", stripped.shown()), ..Report::default() };
     let mut sources = Vec::new();
     let mut used: HashSet<usize> = HashSet::new();
     let matches_by_slot: HashMap<usize, &Match> = matches.iter().map(|found| (found.slot, found)).collect();
@@ -225,6 +254,7 @@ fn matched(
             continue;
         }
         let transposed = match (found, fold) {
+            (None, None) if slot.is_optional => continue,
             (None, None) => {
                 report.missing.push(shown_slot(slot));
                 continue;
@@ -266,7 +296,12 @@ fn matched(
     }
     used.extend(folded.values().flat_map(|fold| norms.list[fold.norm].all()));
     for (at, tensor) in tensors.iter().enumerate() {
-        if tensor.name.ends_with("num_batches_tracked") || used.contains(&at) {
+        if used.contains(&at) {
+            continue;
+        }
+        // Counters, tables of indices: the model has them as constants, if at all.
+        if !tensor.element.is_float() {
+            report.integers += 1;
             continue;
         }
         match takes(None, Some(at)) {
@@ -275,6 +310,13 @@ fn matched(
         }
     }
     Ok(Mapping { sources, report, epsilon: options.norm_epsilon })
+}
+
+fn check_epsilon(epsilon: f64) -> Result<()> {
+    if epsilon.is_finite() && epsilon >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("expected a number of 0 or more as epsilon of BatchNorm, got {epsilon}")))
 }
 
 /// The slot's name, with that of its layer where it has one.
@@ -287,8 +329,13 @@ fn shown_slot(slot: &Slot) -> String {
 
 /// Whether a tensor of this shape fits transposed; `None` if it does not fit.
 fn orientation(slot: &Slot, by_alias: bool, stored: &[usize]) -> Option<bool> {
+    // Scales and shifts of norms that an exporter writes out are spread over the axes of what they are applied to.
+    let spread = |&[length]: &[usize; 1]| {
+        slot.shape.contains(&length) && slot.shape.iter().product::<usize>() == length
+    };
+    let same = stored == slot.shape || <&[usize; 1]>::try_from(stored).is_ok_and(spread);
     let swapped = stored.len() == 2 && [stored[1], stored[0]] == slot.shape[..];
-    match (by_alias && slot.transposed, stored == slot.shape) {
+    match (by_alias && slot.transposed, same) {
         (true, _) => swapped.then_some(true),
         (false, true) => Some(false),
         // The weight of a linear layer by its own name, and yet turned for a MatMul.

@@ -23,6 +23,18 @@ impl CheckpointOrigin {
         CheckpointOrigin { epoch, global_step, ..CheckpointOrigin::default() }
     }
 
+    /// What is there, by the names of the fields.
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, &Scalar)> {
+        [
+            ("epoch", &self.epoch),
+            ("global_step", &self.global_step),
+            ("lightning_version", &self.lightning_version),
+            ("best_loss", &self.best_loss),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_ref()?)))
+    }
+
     /// The line that is logged when the checkpoint is loaded, before its weights are applied; empty where the file has
     /// neither epoch nor step.
     ///

@@ -3,6 +3,7 @@
 #[cfg(feature = "pytorch")]
 mod archive;
 pub mod checkpoint;
+pub mod description;
 pub mod element;
 mod folding;
 pub mod limits;

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::short;
 
 /// A tensor of the model that the checkpoint fills.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Loaded {
     /// Name of the initializer.
     pub slot: String,
@@ -20,7 +22,7 @@ pub struct Loaded {
 }
 
 /// A tensor of another shape than the model's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Misshaped {
     /// Name of the initializer.
     pub slot: String,
@@ -39,7 +41,7 @@ impl fmt::Display for Misshaped {
 }
 
 /// What goes where between a checkpoint and a model.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// Tensors that the checkpoint fills, in the order of the model.
@@ -52,6 +54,9 @@ pub struct Report {
     pub misshaped: Vec<Misshaped>,
     /// How many tensors of either side the filter left out.
     pub filtered: usize,
+    /// How many tensors of the checkpoint are not of floating point, and so not loaded: counters of batches, tables of
+    /// indices.
+    pub integers: usize,
     /// The prefix that the checkpoint's names were taken without: `model.`.
     pub stripped: String,
 }
@@ -63,6 +68,27 @@ impl Report {
     /// Whether everything that the filter leaves goes somewhere.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.misshaped.is_empty()
+    }
+
+    /// How many tensors went where, in one line: `27 loaded, 1 missing, 2 unexpected`.
+    pub fn counts(&self) -> String {
+        let mut text = format!("{} loaded", self.loaded.len());
+        if !self.stripped.is_empty() {
+            text.push_str(&format!(", without the prefix {:?}", short(&self.stripped)));
+        }
+        for (count, what) in [
+            (self.folded().count(), "BatchNorm layers folded"),
+            (self.filtered, "left out by the filter"),
+            (self.integers, "not of floating point"),
+            (self.missing.len(), "missing"),
+            (self.unexpected.len(), "unexpected"),
+            (self.misshaped.len(), "of another shape"),
+        ] {
+            if count > 0 {
+                text.push_str(&format!(", {count} {what}"));
+            }
+        }
+        text
     }
 
     /// Names of the BatchNorm layers that are folded into others.

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
 mod adapters;
+mod bad_runs;
 mod cache;
 mod evaluation;
 mod files;
 mod fixtures;
+mod initial;
 mod kill;
 mod lifecycle;
 mod resume;
@@ -13,3 +15,4 @@ mod schedules;
 mod state;
 mod steps;
 mod updates;
+mod verbs;
