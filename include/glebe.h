@@ -23,7 +23,7 @@
  *     glebe_runtime_free(runtime);
  *
  * Link with -lglebe. ONNX Runtime is not linked; glebe_runtime_load finds and loads it. A longer example is
- * examples/c/segment.c. The rest of this page holds for every function below.
+ * examples/c/segment.c, of training examples/c/fit.c. The rest of this page holds for every function below.
  *
  * ABI. The shared library is libglebe.so.N with N = GLEBE_ABI_VERSION. Within one N, functions and struct fields are
  * only added, numbers are never reused, and what exists keeps its meaning: a program runs with the library it was
@@ -55,10 +55,12 @@
  * else GLEBE_STATUS_INVALID_ARGUMENT. Fields called reserved must be 0.
  *
  * CALLBACKS come as (function, user_data, destroy). destroy(user_data) is called exactly once for each call that was
- * given it, whatever the outcome, also when that call fails before it has begun. A progress callback that returns
- * something other than 0 cancels its job. A callback must return normally: a C++ exception or a longjmp that leaves it
- * is undefined behaviour. Catch, keep, cancel the job, and rethrow when the job has returned, as glebe.hpp does. It
- * may call functions of the library, but must not free what is in use.
+ * given it, whatever the outcome, also when that call fails before it has begun; where a handle keeps the function,
+ * when that is freed. A progress callback that returns something other than 0 cancels its job; so do the functions of
+ * a training's loaders and events, and the job returns what they did where it is a status. A callback must return
+ * normally: a C++ exception or a longjmp that leaves it is undefined behaviour. Catch, keep, cancel the job, and
+ * rethrow when the job has returned, as glebe.hpp does. It may call functions of the library, but must not free what
+ * is in use.
  *
  * THREADS. A function that takes a handle as const may be called by several threads at the same time on the same
  * handle; a function that takes it without const (the _free functions) needs it for itself. Jobs on one model run side

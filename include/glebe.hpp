@@ -12,7 +12,7 @@
  *     options.progress = [](const glebe::Progress &now) { return now.done < 1000; };
  *     model.segment_file("in.tif", "out.tif", options);
  *
- * Link with -lglebe. A longer example is examples/cpp/segment.cpp. There is nothing to compile but this header; it
+ * Link with -lglebe. Longer examples are examples/cpp/segment.cpp and fit.cpp. There is nothing to compile but this header; it
  * may be included in any number of translation units. What glebe.h says of files, threads, forks and memory holds
  * here too; this page tells what C++ adds.
  *
