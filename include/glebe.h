@@ -1626,6 +1626,39 @@ typedef int32_t (*glebe_logits_fn)(size_t batch,
                                    size_t length,
                                    void *user_data);
 
+/**
+ * Which weights of a checkpoint are loaded. Fill it with glebe_load_options_init, then change what is wanted.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_load_options), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * 1: tensors that are missing, too many or of another shape are left out; 0 (default): they are
+     * GLEBE_STATUS_MISMATCH.
+     */
+    int32_t partial;
+    /**
+     * Only tensors whose names begin so, by what follows: "student.". NULL: all. The prefixes of wrappers ("model.",
+     * "module.") need no mention.
+     */
+    const char *prefix;
+    /**
+     * Only tensors of these names, those in the model or in the checkpoint: patterns, separated by commas, with ! to
+     * leave out: "!head.*". NULL: all.
+     */
+    const char *filter;
+    /**
+     * Key of the state dict in the file, where it is none of the usual ones: "model_ema". NULL: it is.
+     */
+    const char *key;
+    /**
+     * What BatchNorm adds to its variance, for those that the model's exporter folded: 1e-5, as in PyTorch.
+     */
+    double norm_epsilon;
+} glebe_load_options;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -2924,6 +2957,56 @@ glebe_status glebe_trainer_run_state(const glebe_trainer *trainer,
 glebe_status glebe_trainer_checkpoint_message(const glebe_trainer *trainer,
                                               glebe_buffer *message,
                                               glebe_error **error);
+
+/**
+ * Fills `options` with the defaults.
+ *
+ * @param options  the struct to fill.
+ * @param size     sizeof(glebe_load_options).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
+ */
+glebe_status glebe_load_options_init(glebe_load_options *options,
+                                     size_t size);
+
+/**
+ * What a checkpoint holds, as the JSON object that `glebe inspect CHECKPOINT --json` prints: names and shapes of its
+ * tensors, where it comes from, and `message`, the line that is logged when it is loaded. Lightning's .ckpt, .pth,
+ * .pth.tar, safetensors and the library's own files are read; nothing in them is run.
+ *
+ * @param path   the file.
+ * @param json   the text; free it with glebe_buffer_free.
+ * @param error  nullable.
+ * @return GLEBE_STATUS_NOT_FOUND, GLEBE_STATUS_PERMISSION_DENIED, GLEBE_STATUS_IO; GLEBE_STATUS_INVALID_ARGUMENT for a
+ *         file that is damaged or no checkpoint; GLEBE_STATUS_NOT_SUPPORTED; GLEBE_STATUS_LIMIT_EXCEEDED.
+ */
+glebe_status glebe_checkpoint_inspect(const char *path,
+                                      glebe_buffer *json,
+                                      glebe_error **error);
+
+/**
+ * Takes over the weights of a checkpoint that another program or an earlier run has written, trained and frozen ones. The
+ * optimizer begins anew, updates count from 0. Callbacks hear of it before the weights change. On failure the weights stay
+ * as they were.
+ *
+ * The trainer is built anew, which takes as long as glebe_trainer_new.
+ *
+ * @param trainer  the trainer.
+ * @param path     the file.
+ * @param options  nullable: the defaults.
+ * @param report   nullable: a JSON object with `message`, the line that says where the checkpoint comes from (empty where
+ *                 it does not say), and `report`: `loaded`, `missing`, `unexpected`, `misshaped` with all names; free it
+ *                 with glebe_buffer_free.
+ * @param error    nullable.
+ * @return as glebe_checkpoint_inspect; GLEBE_STATUS_MISMATCH where tensors are missing, too many or of another shape
+ *         (unless partial), where nothing fits, and for a BatchNorm that is neither in the model nor can be folded;
+ *         GLEBE_STATUS_INVALID_STATE while gradients wait; a callback's.
+ */
+glebe_status glebe_trainer_load_checkpoint(glebe_trainer *trainer,
+                                           const char *path,
+                                           const glebe_load_options *options,
+                                           glebe_buffer *report,
+                                           glebe_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

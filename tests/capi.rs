@@ -64,6 +64,11 @@ fn training_steps() {
 }
 
 #[test]
+fn checkpoints() {
+    program("checkpoint");
+}
+
+#[test]
 fn the_example_of_training() {
     let folder = fixtures();
     let program = compile(&root().join("examples/c/finetune.c"), folder.path());
@@ -120,6 +125,11 @@ fn runs_under_memcheck() {
 #[test]
 fn training_under_memcheck() {
     memcheck("tests/capi/trainer.c", &[""]);
+}
+
+#[test]
+fn checkpoints_under_memcheck() {
+    memcheck("tests/capi/checkpoint.c", &[""]);
 }
 
 #[test]

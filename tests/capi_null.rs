@@ -219,6 +219,7 @@ static glebe_runtime_options runtime_options;
 static glebe_model_options model_options;
 static glebe_segment_options segment_options;
 static glebe_trainer_options trainer_options;
+static glebe_load_options load_options;
 static glebe_trainer *out_trainer;
 static glebe_batch batch;
 static float numbers[16];
@@ -243,6 +244,7 @@ int main(int argc, char **argv)
     glebe_runtime_options_init(&runtime_options, sizeof runtime_options);
     glebe_model_options_init(&model_options, sizeof model_options);
     glebe_segment_options_init(&segment_options, sizeof segment_options);
+    glebe_load_options_init(&load_options, sizeof load_options);
     glebe_image_init(&image, sizeof image);
     out_loader = MARK;
     out_metrics = MARK;
@@ -275,6 +277,7 @@ fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
         },
         ("const glebe_batch *" | "glebe_batch *", _) => "&batch",
         ("const glebe_trainer_options *" | "glebe_trainer_options *", _) => "&trainer_options",
+        ("const glebe_load_options *" | "glebe_load_options *", _) => "&load_options",
         ("glebe_trainer **", _) => "&out_trainer",
         ("const glebe_loader *" | "glebe_loader *", _) => "a_loader()",
         ("glebe_loader **", _) => "&out_loader",
@@ -323,6 +326,14 @@ fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
         ("const char *", "name") => "\"weights\"",
         ("const char *", "path") if function.name.ends_with("_export") => {
             return format!("file(\"out-{case}.onnx\")");
+        }
+        ("const char *", "path")
+            if matches!(
+                function.name.as_str(),
+                "glebe_checkpoint_inspect" | "glebe_trainer_load_checkpoint"
+            ) =>
+        {
+            "file(\"weights.safetensors\")"
         }
         ("int32_t", "kind") => "GLEBE_TENSOR_WEIGHT",
         ("int32_t", "wanted" | "averages" | "overwrite" | "shuffled") => "0",

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The order of the header.
-const FILES: [&str; 26] = [
+const FILES: [&str; 27] = [
     "status",
     "library",
     "boundary",
@@ -31,6 +31,7 @@ const FILES: [&str; 26] = [
     "event_context",
     "event_arrays",
     "fit",
+    "checkpoint",
 ];
 
 fn root() -> PathBuf {

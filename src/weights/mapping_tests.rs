@@ -144,6 +144,45 @@ fn a_folded_norm_is_folded_or_refused() {
     assert_eq!((mapping.report().loaded.len(), mapping.report().folded().count()), (5, 0));
 }
 
+#[test]
+fn one_of_several_networks_is_named_by_its_prefix() {
+    let slots = [Slot::new("a.weight", &[2]), Slot::new("a.bias", &[2])];
+    let stored = tensors(&[
+        ("teacher.model.a.weight", &[2]),
+        ("teacher.model.a.bias", &[2]),
+        ("student.model.a.weight", &[2]),
+        ("student.model.a.bias", &[2]),
+    ]);
+    let of = |prefix: &str| MappingOptions { prefix: Some(prefix.into()), ..MappingOptions::default() };
+    let mapping = Mapping::of_tensors(&slots, &stored, true, &of("student.")).unwrap();
+    let report = mapping.report();
+    assert_eq!(report.loaded[1].key.as_deref(), Some("student.model.a.bias"));
+    assert_eq!((report.stripped.as_str(), report.filtered), ("student.model.", 2));
+    // In whole it is the same.
+    assert!(Mapping::of_tensors(&slots, &stored, true, &of("student.model.")).is_ok());
+    let error = Mapping::of_tensors(&slots, &stored, true, &of("other.")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert!(Mapping::of_tensors(&slots, &stored, true, &MappingOptions::default()).is_err());
+}
+
+#[test]
+fn buffers_are_taken_where_they_are_and_integers_are_counted() {
+    let mut mean = Slot::new("mean", &[1, 3, 1, 1]);
+    mean.is_optional = true;
+    let slots = [Slot::new("w", &[2]), mean];
+    let strict = MappingOptions::default();
+    let mapping = Mapping::of_tensors(&slots, &tensors(&[("w", &[2])]), true, &strict).unwrap();
+    assert!(mapping.report().is_complete() && mapping.report().loaded.len() == 1);
+    let stored = tensors(&[("w", &[2]), ("mean", &[1, 3, 1, 1]), ("x.num_batches_tracked", &[])]);
+    let mapping = Mapping::of_tensors(&slots, &stored, true, &strict).unwrap();
+    assert_eq!((mapping.report().loaded.len(), mapping.report().integers), (2, 1));
+    // Spread over the axes of an image; another arrangement of several axes is another tensor.
+    let fits = |shape: &[usize]| {
+        Mapping::of_tensors(&slots, &tensors(&[("w", &[2]), ("mean", shape)]), true, &strict).is_ok()
+    };
+    assert!(fits(&[3]) && !fits(&[1, 1, 3, 1]) && !fits(&[6]));
+}
+
 #[cfg(feature = "pytorch")]
 mod golden {
     use std::collections::BTreeMap;

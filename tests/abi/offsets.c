@@ -185,6 +185,14 @@ _Static_assert(offsetof(glebe_loader_functions, images) == 32, "");
 _Static_assert(offsetof(glebe_loader_functions, user_data) == 40, "");
 _Static_assert(offsetof(glebe_loader_functions, destroy) == 48, "");
 
+_Static_assert(sizeof(glebe_load_options) == 40, "");
+_Static_assert(offsetof(glebe_load_options, struct_size) == 0, "");
+_Static_assert(offsetof(glebe_load_options, partial) == 4, "");
+_Static_assert(offsetof(glebe_load_options, prefix) == 8, "");
+_Static_assert(offsetof(glebe_load_options, filter) == 16, "");
+_Static_assert(offsetof(glebe_load_options, key) == 24, "");
+_Static_assert(offsetof(glebe_load_options, norm_epsilon) == 32, "");
+
 int main(void)
 {
     return 0;

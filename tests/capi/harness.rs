@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use glebe::geometry::{Size, Window};
 use glebe::onnx::{Dim, ElementType, GraphBuilder};
 use glebe::tensor::Samples;
+use glebe::weights::tensors::{self, NamedTensor};
 use tempfile::TempDir;
 
 pub(crate) fn root() -> PathBuf {
@@ -83,13 +84,18 @@ pub(crate) fn run(command: &mut Command) -> Output {
 }
 
 /// What the C programs work on: `bands.onnx` (three bands in, class 1 where the third is greater than the first),
-/// `batches.onnx` (the same for batches of any size), `noisy.onnx` (ONNX Runtime has something to say about it), `in.tif`, `two.tif` (two bands).
+/// `batches.onnx` (the same for batches of any size), `noisy.onnx` (ONNX Runtime has something to say about it), `in.tif`, `two.tif` (two bands),
+/// `weights.safetensors` (a checkpoint of epoch 2 and step 4 whose class 1 is where the second band is greater).
 pub(crate) fn fixtures() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bands.onnx"), model(false, Dim::Fixed(1))).unwrap();
     std::fs::write(folder.path().join("batches.onnx"), model(false, Dim::from("n"))).unwrap();
     std::fs::write(folder.path().join("noisy.onnx"), model(true, Dim::Fixed(1))).unwrap();
     std::fs::write(folder.path().join("damaged.onnx"), b"this is no model").unwrap();
+    let weights = NamedTensor::f32(&[2, 3, 1, 1], vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+    let origin = [("epoch", "2"), ("global_step", "4")].map(|(key, text)| (key.to_owned(), text.to_owned()));
+    let checkpoint = [("model.weights".to_owned(), weights)].into();
+    tensors::write(folder.path().join("weights.safetensors"), &checkpoint, &origin.into(), false).unwrap();
     raster(&folder.path().join("in.tif"), 3);
     raster(&folder.path().join("two.tif"), 2);
     folder
@@ -125,6 +131,7 @@ pub(crate) fn class(y: usize, x: usize) -> f64 {
 #[cfg(feature = "raster")]
 fn raster(path: &Path, bands: usize) {
     use glebe::raster::{Format, RasterWriter, WriteSpec};
+    use glebe::weights::tensors::{self, NamedTensor};
 
     let mut spec = WriteSpec::new(SIZE, bands, glebe::DataType::U8);
     spec.format = Format::GTiff;

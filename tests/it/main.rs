@@ -22,4 +22,5 @@ mod products;
 mod rasters;
 mod sessions;
 mod specialise;
+mod step_init;
 mod step_options;
