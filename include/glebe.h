@@ -2708,6 +2708,24 @@ glebe_status glebe_event_logits(const glebe_event_context *context,
                                 glebe_error **error);
 
 /**
+ * What the pixels of the batch at hand are, as the loss sees them: classes [N, H, W], 0 where a pixel does not count, and
+ * a mask [N, H, W], 0 where it does not, else 1. From GLEBE_EVENT_BACKWARD_START or GLEBE_EVENT_METRICS_START to
+ * GLEBE_EVENT_BATCH_END.
+ *
+ * @param context  the event's.
+ * @param classes  the classes, valid during the event.
+ * @param mask     the mask, valid during the event.
+ * @param length   number of values of each.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE at other events, for a regression, and after the event.
+ */
+glebe_status glebe_event_truth(const glebe_event_context *context,
+                               const int64_t **classes,
+                               const float **mask,
+                               size_t *length,
+                               glebe_error **error);
+
+/**
  * Shape [N, C, H, W] of the images.
  *
  * @param context  the event's.

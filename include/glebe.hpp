@@ -1500,6 +1500,26 @@ public:
         return Span<const float>(values, length);
     }
 
+    /// What the pixels of a batch are, as the loss sees them.
+    struct Truth {
+        Span<const std::int64_t> classes; ///< Classes [N, H, W], 0 where a pixel does not count.
+        Span<const float> mask;           ///< [N, H, W]: 1 where a pixel counts, else 0.
+    };
+
+    /// Of the batch at hand, valid during the call: from Event::backward_start or Event::metrics_start to
+    /// Event::batch_end.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_STATE at other events, and for a regression.
+    [[nodiscard]] Truth truth() const {
+        const std::int64_t *classes = nullptr;
+        const float *mask = nullptr;
+        std::size_t length = 0;
+        detail::call([&](glebe_error **error) {
+            return glebe_event_truth(context_, &classes, &mask, &length, error);
+        });
+        return Truth{Span<const std::int64_t>(classes, length), Span<const float>(mask, length)};
+    }
+
     /// Shape [N, C, H, W] of the images.
     [[nodiscard]] std::vector<std::size_t> image_shape() const {
         return detail::shape([&](std::size_t *sizes, std::size_t length) {
