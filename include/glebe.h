@@ -504,6 +504,27 @@
 #define GLEBE_MODE_HIGHEST 1
 
 /**
+ * Scores of one confusion matrix of all pixels that count (default): Accuracy, MeanIoU, IoUWithoutBackground,
+ * Dice/AverageAcrossStructures, and of each class, "macro" and "micro" IoU/..., Dice/..., Precision/..., Recall/..., F1/...
+ */
+#define GLEBE_SCORES_EPOCH 0
+
+/**
+ * InnerEye's numbers: means over images of Dice and VoxelCount, SubjectCount.
+ */
+#define GLEBE_SCORES_INNER_EYE 1
+
+/**
+ * geo-deep-learning's numbers: means over batches, with precision and recall swapped.
+ */
+#define GLEBE_SCORES_GEO_DEEP_LEARNING 2
+
+/**
+ * The loss alone.
+ */
+#define GLEBE_SCORES_NONE 3
+
+/**
  * Nothing is being done.
  */
 #define GLEBE_PHASE_IDLE 0
@@ -722,6 +743,56 @@
  * The predictions over splits are done.
  */
 #define GLEBE_EVENT_INFERENCE_END 34
+
+/**
+ * Train/epoch_metrics.csv and Val/epoch_metrics.csv.
+ */
+#define GLEBE_OUTPUT_EPOCH_CSV 1
+
+/**
+ * batch_losses.csv.
+ */
+#define GLEBE_OUTPUT_BATCH_LOSSES 2
+
+/**
+ * ClinicaDL's logs/training_loss.tsv and validation_metrics/{aggregated,details}.tsv.
+ */
+#define GLEBE_OUTPUT_CLINICADL 4
+
+/**
+ * geo-deep-learning's progress.log.
+ */
+#define GLEBE_OUTPUT_PROGRESS_LOG 8
+
+/**
+ * metrics.csv and metrics_aggregates.csv of tests and inferences.
+ */
+#define GLEBE_OUTPUT_IMAGE_METRICS 16
+
+/**
+ * PNG files of input, label and prediction of the first batch of every evaluation, in the folder pictures.
+ */
+#define GLEBE_OUTPUT_PICTURES 32
+
+/**
+ * curves.svg.
+ */
+#define GLEBE_OUTPUT_CURVES 64
+
+/**
+ * run.toml.
+ */
+#define GLEBE_OUTPUT_RECORD 128
+
+/**
+ * Times of epochs and warnings of slow loading, in the log.
+ */
+#define GLEBE_OUTPUT_TIMES 256
+
+/**
+ * All of these.
+ */
+#define GLEBE_OUTPUT_ALL 511
 
 /**
  * Asks running jobs to stop. Any number of jobs may share one; once set it stays set.
@@ -1465,6 +1536,43 @@ typedef struct {
      * Metric that decides about best.safetensors: "val/Loss", for example. NULL (default): there is no best.
      */
     const char *checkpoint_best;
+    /**
+     * Names of the classes in the names of metrics, one for each of the model's. NULL (default): their numbers.
+     */
+    const char *const *class_names;
+    /**
+     * Their number. Default 0.
+     */
+    size_t class_names_len;
+    /**
+     * What is measured of predictions: GLEBE_SCORES_*.
+     */
+    int32_t scores;
+    /**
+     * 1: training batches are scored too, which costs a copy of their logits. Default 0.
+     */
+    int32_t score_training;
+    /**
+     * 1: goes back to the weights of best.safetensors when training has ended. Needs checkpoint_best. Default 0.
+     */
+    int32_t reload_best;
+    /**
+     * 1: evaluates with the moving averages of the weights. Needs ema_decay of glebe_trainer_options. Default 0.
+     */
+    int32_t evaluate_averages;
+    /**
+     * 1: goes on with a loss that is not finite. By default (0) it ends the run with GLEBE_STATUS_INVALID_STATE before
+     * it spoils the weights.
+     */
+    int32_t allow_non_finite;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+    /**
+     * Ends every epoch after so many training batches, for trials. 0 (default): it does not.
+     */
+    uint64_t limit_train_batches;
 } glebe_fit_options;
 
 /**
@@ -2957,6 +3065,113 @@ glebe_status glebe_trainer_run_state(const glebe_trainer *trainer,
 glebe_status glebe_trainer_checkpoint_message(const glebe_trainer *trainer,
                                               glebe_buffer *message,
                                               glebe_error **error);
+
+/**
+ * As glebe_trainer_fit; then the weights of best.safetensors come back, where checkpoint_best says which those are, and the
+ * test data are tested. The log tells the numbers of samples before, and warns where there are no test data.
+ *
+ * @param trainer     the trainer.
+ * @param train       the batches to train on.
+ * @param validation  nullable: the batches to validate on.
+ * @param test        nullable: the batches to test on. No loader may be given twice.
+ * @param metrics     nullable: those of the test, to free with glebe_metrics_free; NULL without test data.
+ * @param error       nullable.
+ * @return as glebe_trainer_fit and glebe_trainer_test.
+ */
+glebe_status glebe_trainer_fit_and_test(glebe_trainer *trainer,
+                                        glebe_loader *train,
+                                        glebe_loader *validation,
+                                        glebe_loader *test,
+                                        glebe_metrics **metrics,
+                                        glebe_error **error);
+
+/**
+ * Predicts all images and gives metrics as delira does: means over virtual batches, whatever the trainer's batch size; the
+ * last one is as small as what is left. glebe_trainer_test scores all images at once, which is what a result should go by.
+ * Event functions have the logits at GLEBE_EVENT_PREDICTION_END.
+ *
+ * @param trainer        the trainer.
+ * @param data           the batches.
+ * @param virtual_batch  images of a virtual batch, 1 or more.
+ * @param metrics        the metrics, to free with glebe_metrics_free.
+ * @param error          nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for a virtual batch of 0; as glebe_trainer_predict.
+ */
+glebe_status glebe_trainer_predict_all(glebe_trainer *trainer,
+                                       glebe_loader *data,
+                                       size_t virtual_batch,
+                                       glebe_metrics **metrics,
+                                       glebe_error **error);
+
+/**
+ * Adds the callbacks that write files of the runs to come into a folder; it is made where it is not there.
+ *
+ * @param trainer  the trainer; its options, whose class names and index of the split they take, are set before.
+ * @param folder   the folder.
+ * @param outputs  which files: GLEBE_OUTPUT_*, added up.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for no file or one that there is not; GLEBE_STATUS_INVALID_STATE without
+ *         glebe_trainer_set_fit_options.
+ */
+glebe_status glebe_trainer_add_outputs(glebe_trainer *trainer,
+                                       const char *folder,
+                                       uint32_t outputs,
+                                       glebe_error **error);
+
+/**
+ * Ends the training when a metric of the validation has not become better for a while, or is not finite. Several may be
+ * added: who wants to stop, stops.
+ *
+ * @param trainer    the trainer.
+ * @param metric     its name in the validation: "Loss", "MeanIoU".
+ * @param mode       which values are better: GLEBE_MODE_*.
+ * @param patience   how many validations in a row without a better value are borne.
+ * @param min_delta  by how much a value must be better, 0 or more.
+ * @param error      nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT. A metric that there is not ends the run at its first validation.
+ */
+glebe_status glebe_trainer_add_early_stopping(glebe_trainer *trainer,
+                                              const char *metric,
+                                              int32_t mode,
+                                              uint64_t patience,
+                                              double min_delta,
+                                              glebe_error **error);
+
+/**
+ * Lowers the learning rate when a metric of the validation has not become better for a while: PyTorch's
+ * ReduceLROnPlateau with a relative threshold of 1e-4.
+ *
+ * @param trainer   the trainer.
+ * @param metric    its name in the validation: "Loss", "MeanIoU".
+ * @param mode      which values are better: GLEBE_MODE_*.
+ * @param factor    what the rate is multiplied with, above 0 and below 1.
+ * @param patience  how many validations in a row without a better value are borne.
+ * @param least     the smallest rate, 0 or more.
+ * @param error     nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT. A metric that there is not ends the run at its first validation.
+ */
+glebe_status glebe_trainer_add_plateau(glebe_trainer *trainer,
+                                       const char *metric,
+                                       int32_t mode,
+                                       double factor,
+                                       uint64_t patience,
+                                       double least,
+                                       glebe_error **error);
+
+/**
+ * Lets the learning rate rise and fall once over all updates: PyTorch's OneCycleLR with its defaults, without a cycle of
+ * the momentum. It takes the place of the schedule.
+ *
+ * @param trainer  the trainer.
+ * @param most     the largest rate, above 0.
+ * @param total    number of updates, 1 or more; behind the last the rate stays.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT.
+ */
+glebe_status glebe_trainer_add_one_cycle(glebe_trainer *trainer,
+                                         double most,
+                                         uint64_t total,
+                                         glebe_error **error);
 
 /**
  * Fills `options` with the defaults.

@@ -118,6 +118,11 @@ fn runs_and_their_events() {
 }
 
 #[test]
+fn files_of_a_run_and_callbacks_of_the_library() {
+    program("outputs");
+}
+
+#[test]
 fn runs_under_memcheck() {
     memcheck("tests/capi/fit.c", &[""]);
 }

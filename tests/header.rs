@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The order of the header.
-const FILES: [&str; 27] = [
+const FILES: [&str; 29] = [
     "status",
     "library",
     "boundary",
@@ -31,6 +31,8 @@ const FILES: [&str; 27] = [
     "event_context",
     "event_arrays",
     "fit",
+    "whole_run",
+    "callbacks",
     "checkpoint",
 ];
 

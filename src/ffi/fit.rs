@@ -26,14 +26,14 @@ type Locked<'a> = MutexGuard<'a, Box<dyn Loader + Send>>;
 
 /// # Safety
 /// `loader` is NULL or as the header's contract wants it.
-unsafe fn locked<'a>(loader: *mut glebe_loader, name: &str) -> Result<Locked<'a>> {
+pub(super) unsafe fn locked<'a>(loader: *mut glebe_loader, name: &str) -> Result<Locked<'a>> {
     // SAFETY: by this function's contract.
     unsafe { borrow(loader, name)? }.lock()
 }
 
 impl Work {
     /// The trainer, where it was said how a training goes.
-    fn prepared(&mut self) -> Result<&mut Trainer> {
+    pub(super) fn prepared(&mut self) -> Result<&mut Trainer> {
         if !self.has_fit_options {
             let message = "how the training goes was not said: call glebe_trainer_set_fit_options first";
             return Err(Error::new(ErrorKind::InvalidState, message));

@@ -5,10 +5,10 @@ use std::mem::offset_of;
 use std::ptr::null;
 
 use crate::error::{Error, Result};
-use crate::ffi::boundary::{Versioned, init, layout, optional_text, read_sized, slice};
-use crate::ffi::field::pick;
+use crate::ffi::boundary::{Versioned, init, layout, optional_text, read_sized, slice, texts};
+use crate::ffi::field::{flag, pick};
 use crate::ffi::status::glebe_status;
-use crate::finetune::{Checkpoints, FitOptions, Tail};
+use crate::finetune::{Checkpoints, FitOptions, ScoreForm, Scoring, Tail};
 use crate::hooks::{Decay, Mode, Schedule};
 
 /// L in every epoch (default). L: learning_rate; m: least; T: epochs after the warm-up; j: epochs since it, from 0.
@@ -33,6 +33,16 @@ pub const GLEBE_TAIL_CARRY: i32 = 1;
 pub const GLEBE_MODE_LOWEST: i32 = 0;
 /// Higher values are better, as of a score.
 pub const GLEBE_MODE_HIGHEST: i32 = 1;
+
+/// Scores of one confusion matrix of all pixels that count (default): Accuracy, MeanIoU, IoUWithoutBackground,
+/// Dice/AverageAcrossStructures, and of each class, "macro" and "micro" IoU/..., Dice/..., Precision/..., Recall/..., F1/...
+pub const GLEBE_SCORES_EPOCH: i32 = 0;
+/// InnerEye's numbers: means over images of Dice and VoxelCount, SubjectCount.
+pub const GLEBE_SCORES_INNER_EYE: i32 = 1;
+/// geo-deep-learning's numbers: means over batches, with precision and recall swapped.
+pub const GLEBE_SCORES_GEO_DEEP_LEARNING: i32 = 2;
+/// The loss alone.
+pub const GLEBE_SCORES_NONE: i32 = 3;
 
 /// How a training goes. Fill it with glebe_fit_options_init, then set epochs, and change what else is wanted.
 ///
@@ -83,20 +93,41 @@ pub struct glebe_fit_options {
     pub checkpoint_keep: u64,
     /// Metric that decides about best.safetensors: "val/Loss", for example. NULL (default): there is no best.
     pub checkpoint_best: *const c_char,
+    /// Names of the classes in the names of metrics, one for each of the model's. NULL (default): their numbers.
+    pub class_names: *const *const c_char,
+    /// Their number. Default 0.
+    pub class_names_len: usize,
+    /// What is measured of predictions: GLEBE_SCORES_*.
+    pub scores: i32,
+    /// 1: training batches are scored too, which costs a copy of their logits. Default 0.
+    pub score_training: i32,
+    /// 1: goes back to the weights of best.safetensors when training has ended. Needs checkpoint_best. Default 0.
+    pub reload_best: i32,
+    /// 1: evaluates with the moving averages of the weights. Needs ema_decay of glebe_trainer_options. Default 0.
+    pub evaluate_averages: i32,
+    /// 1: goes on with a loss that is not finite. By default (0) it ends the run with GLEBE_STATUS_INVALID_STATE before
+    /// it spoils the weights.
+    pub allow_non_finite: i32,
+    /// 0.
+    pub reserved: i32,
+    /// Ends every epoch after so many training batches, for trials. 0 (default): it does not.
+    pub limit_train_batches: u64,
 }
 
 layout!(
-    glebe_fit_options, 152;
+    glebe_fit_options, 200;
     struct_size 0, tail 4, epochs 8, learning_rate 16, accumulate 24, validate_every 32, seed 40, split_index 48,
     splits 56, schedule 64, checkpoint_mode 68, schedule_warm_up 72, schedule_least 80, schedule_gamma 88,
     schedule_size 96, schedule_milestones 104, schedule_milestones_len 112, checkpoint_folder 120,
-    checkpoint_every 128, checkpoint_keep 136, checkpoint_best 144
+    checkpoint_every 128, checkpoint_keep 136, checkpoint_best 144, class_names 152, class_names_len 160, scores 168,
+    score_training 172, reload_best 176, evaluate_averages 180, allow_non_finite 184, reserved 188,
+    limit_train_batches 192
 );
 
 // SAFETY: repr(C), its size first, fields without gaps (asserted above), numbers and raw pointers only.
 unsafe impl Versioned for glebe_fit_options {
     const NAME: &'static str = "glebe_fit_options";
-    const FIRST_SIZE: usize = offset_of!(Self, checkpoint_best) + size_of::<*const c_char>();
+    const FIRST_SIZE: usize = offset_of!(Self, limit_train_batches) + size_of::<u64>();
 
     fn defaults() -> Self {
         let own = FitOptions::new(0, 1e-4);
@@ -122,6 +153,15 @@ unsafe impl Versioned for glebe_fit_options {
             checkpoint_every: 1,
             checkpoint_keep: 0,
             checkpoint_best: null(),
+            class_names: null(),
+            class_names_len: 0,
+            scores: GLEBE_SCORES_EPOCH,
+            score_training: 0,
+            reload_best: 0,
+            evaluate_averages: 0,
+            allow_non_finite: 0,
+            reserved: 0,
+            limit_train_batches: 0,
         }
     }
 }
@@ -165,7 +205,33 @@ pub(super) unsafe fn fit_options(options: *const glebe_fit_options) -> Result<Fi
     options.schedule = Some(unsafe { schedule(&given)? });
     // SAFETY: as above.
     options.checkpoints = unsafe { checkpoints(&given)? };
+    // SAFETY: as above.
+    options.scoring = unsafe { scoring(&given)? };
+    options.reload_best = flag("reload_best", given.reload_best)?;
+    options.evaluate_averages = flag("evaluate_averages", given.evaluate_averages)?;
+    options.allow_non_finite = flag("allow_non_finite", given.allow_non_finite)?;
+    let limit = usize::try_from(given.limit_train_batches).unwrap_or(usize::MAX);
+    options.limit_train_batches = (limit > 0).then_some(limit);
     Ok(options)
+}
+
+/// # Safety
+/// The pointers in the struct are as the header's contract wants them.
+unsafe fn scoring(given: &glebe_fit_options) -> Result<Option<Scoring>> {
+    let forms = [
+        (GLEBE_SCORES_EPOCH, Some(ScoreForm::Epoch)),
+        (GLEBE_SCORES_INNER_EYE, Some(ScoreForm::InnerEye)),
+        (GLEBE_SCORES_GEO_DEEP_LEARNING, Some(ScoreForm::GeoDeepLearning)),
+        (GLEBE_SCORES_NONE, None),
+    ];
+    let Some(form) = pick("scores", given.scores, &forms)? else { return Ok(None) };
+    // SAFETY: by this function's contract.
+    let names = unsafe { texts(given.class_names, given.class_names_len, "class_names")? };
+    let mut scoring = Scoring::default();
+    scoring.form = form;
+    scoring.class_names = names.into_iter().map(str::to_owned).collect();
+    scoring.on_training = flag("score_training", given.score_training)?;
+    Ok(Some(scoring))
 }
 
 /// # Safety

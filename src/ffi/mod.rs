@@ -20,6 +20,7 @@ compile_error!("the C ABI turns panics into GLEBE_STATUS_INTERNAL, which needs p
 mod batch;
 mod boundary;
 mod buffer;
+mod callbacks;
 mod cancel;
 mod checkpoint;
 mod error;
@@ -44,3 +45,4 @@ mod segment_options;
 mod status;
 mod trainer;
 mod trainer_options;
+mod whole_run;
