@@ -452,6 +452,276 @@
 #define GLEBE_TENSOR_AVERAGE 2
 
 /**
+ * L in every epoch (default). L: learning_rate; m: least; T: epochs after the warm-up; j: epochs since it, from 0.
+ */
+#define GLEBE_SCHEDULE_CONSTANT 0
+
+/**
+ * L ((1 - m/L) (1 - j/T)^gamma + m/L).
+ */
+#define GLEBE_SCHEDULE_POLYNOMIAL 1
+
+/**
+ * m + (L - m) (1 + cos(pi j/T)) / 2.
+ */
+#define GLEBE_SCHEDULE_COSINE 2
+
+/**
+ * L gamma^j.
+ */
+#define GLEBE_SCHEDULE_EXPONENTIAL 3
+
+/**
+ * L gamma^floor(j / schedule_size).
+ */
+#define GLEBE_SCHEDULE_STEP 4
+
+/**
+ * L gamma^(number of milestones up to j).
+ */
+#define GLEBE_SCHEDULE_MULTI_STEP 5
+
+/**
+ * Batches that are left at the end of an epoch make an update of their own (default).
+ */
+#define GLEBE_TAIL_UPDATE 0
+
+/**
+ * Their gradients wait for the next epoch.
+ */
+#define GLEBE_TAIL_CARRY 1
+
+/**
+ * Lower values are better, as of a loss (default).
+ */
+#define GLEBE_MODE_LOWEST 0
+
+/**
+ * Higher values are better, as of a score.
+ */
+#define GLEBE_MODE_HIGHEST 1
+
+/**
+ * Nothing is being done.
+ */
+#define GLEBE_PHASE_IDLE 0
+
+/**
+ * Training batches.
+ */
+#define GLEBE_PHASE_TRAIN 1
+
+/**
+ * A validation within training.
+ */
+#define GLEBE_PHASE_VALIDATION 2
+
+/**
+ * A validation by itself.
+ */
+#define GLEBE_PHASE_VALIDATE 3
+
+/**
+ * A test.
+ */
+#define GLEBE_PHASE_TEST 4
+
+/**
+ * A prediction.
+ */
+#define GLEBE_PHASE_PREDICT 5
+
+/**
+ * No part of the data in particular.
+ */
+#define GLEBE_SPLIT_NONE 0
+
+/**
+ * The data for training.
+ */
+#define GLEBE_SPLIT_TRAIN 1
+
+/**
+ * The data for validation.
+ */
+#define GLEBE_SPLIT_VAL 2
+
+/**
+ * The data for testing.
+ */
+#define GLEBE_SPLIT_TEST 3
+
+/**
+ * The trainer has been made: told once, by glebe_trainer_add_events.
+ */
+#define GLEBE_EVENT_TRAINER_INIT 1
+
+/**
+ * Training begins.
+ */
+#define GLEBE_EVENT_TRAIN_START 2
+
+/**
+ * Training goes on from a checkpoint, in place of GLEBE_EVENT_TRAIN_START.
+ */
+#define GLEBE_EVENT_RESUME 3
+
+/**
+ * An epoch begins.
+ */
+#define GLEBE_EVENT_EPOCH_START 4
+
+/**
+ * A batch is there: of training, validation, test or prediction, as phase of glebe_run_state says.
+ */
+#define GLEBE_EVENT_BATCH_START 5
+
+/**
+ * Loss and gradients are about to be computed.
+ */
+#define GLEBE_EVENT_FORWARD_START 6
+
+/**
+ * The loss is known. (Loss and gradients are one run: the gradients are there too.)
+ */
+#define GLEBE_EVENT_BACKWARD_START 7
+
+/**
+ * The gradients are known.
+ */
+#define GLEBE_EVENT_BACKWARD_END 8
+
+/**
+ * The weights are about to be changed, which glebe_event_veto prevents.
+ */
+#define GLEBE_EVENT_OPTIMIZER_STEP_START 9
+
+/**
+ * The weights have been changed.
+ */
+#define GLEBE_EVENT_OPTIMIZER_STEP_END 10
+
+/**
+ * The batch is done.
+ */
+#define GLEBE_EVENT_BATCH_END 11
+
+/**
+ * All training batches of the epoch are done; the metrics of training are known.
+ */
+#define GLEBE_EVENT_BATCHES_END 12
+
+/**
+ * A validation within training begins.
+ */
+#define GLEBE_EVENT_VALIDATION_START 13
+
+/**
+ * A batch is about to be evaluated.
+ */
+#define GLEBE_EVENT_EVALUATION_START 14
+
+/**
+ * Logits are there, metrics are about to be computed.
+ */
+#define GLEBE_EVENT_METRICS_START 15
+
+/**
+ * Metrics of the batch are known.
+ */
+#define GLEBE_EVENT_METRICS_END 16
+
+/**
+ * All batches of a validation or test are done; random numbers go on as if it had not been.
+ */
+#define GLEBE_EVENT_EVALUATION_BATCHES_END 17
+
+/**
+ * The validation is done and its metrics are known.
+ */
+#define GLEBE_EVENT_VALIDATION_END 18
+
+/**
+ * The metrics of the epoch are known, those of its validation with val/ before their names.
+ */
+#define GLEBE_EVENT_EPOCH_METRICS 19
+
+/**
+ * A checkpoint is about to be written.
+ */
+#define GLEBE_EVENT_CHECKPOINT_SAVE 20
+
+/**
+ * The epoch is done.
+ */
+#define GLEBE_EVENT_EPOCH_END 21
+
+/**
+ * Training is done.
+ */
+#define GLEBE_EVENT_TRAIN_END 22
+
+/**
+ * A validation by itself begins.
+ */
+#define GLEBE_EVENT_VALIDATE_START 23
+
+/**
+ * The validation by itself is done and its metrics are known.
+ */
+#define GLEBE_EVENT_VALIDATE_END 24
+
+/**
+ * A test begins.
+ */
+#define GLEBE_EVENT_TEST_START 25
+
+/**
+ * The test is done and its metrics are known.
+ */
+#define GLEBE_EVENT_TEST_END 26
+
+/**
+ * A prediction begins.
+ */
+#define GLEBE_EVENT_PREDICT_START 27
+
+/**
+ * A batch is about to be predicted.
+ */
+#define GLEBE_EVENT_PREDICTION_START 28
+
+/**
+ * The logits of the batch are there.
+ */
+#define GLEBE_EVENT_PREDICTION_END 29
+
+/**
+ * The prediction is done.
+ */
+#define GLEBE_EVENT_PREDICT_END 30
+
+/**
+ * A checkpoint has been read and is about to be applied.
+ */
+#define GLEBE_EVENT_CHECKPOINT_LOAD 31
+
+/**
+ * The run ends with an error: glebe_event_error_message.
+ */
+#define GLEBE_EVENT_EXCEPTION 32
+
+/**
+ * Predictions over one or several splits begin, as split of glebe_run_state says.
+ */
+#define GLEBE_EVENT_INFERENCE_START 33
+
+/**
+ * The predictions over splits are done.
+ */
+#define GLEBE_EVENT_INFERENCE_END 34
+
+/**
  * Asks running jobs to stop. Any number of jobs may share one; once set it stays set.
  */
 typedef struct glebe_cancel_token glebe_cancel_token;
@@ -462,6 +732,25 @@ typedef struct glebe_cancel_token glebe_cancel_token;
  * Immutable: may be read from any thread, also after everything else of the library was freed.
  */
 typedef struct glebe_error glebe_error;
+
+/**
+ * What there is at an event, for the function that is told of it: during the call, on the thread of the call. Nothing is
+ * computed or copied unless it is asked for.
+ *
+ * After the call, until the trainer is freed, functions with a status give GLEBE_STATUS_INVALID_STATE, the others zeros
+ * and NULL; what was given before (strings, logits, batches) is not valid any more. Another thread must not use it.
+ */
+typedef struct glebe_event_context glebe_event_context;
+
+/**
+ * Gives the batches of an epoch, one after the other, to one run at a time. Made from arrays or from functions.
+ */
+typedef struct glebe_loader glebe_loader;
+
+/**
+ * The metrics of a validation or a test, in their order. Immutable; may be read from any thread.
+ */
+typedef struct glebe_metrics glebe_metrics;
 
 /**
  * An opened model. Immutable: may be shared by threads, and one model can work on many jobs at the same time.
@@ -1115,6 +1404,258 @@ typedef struct {
      */
     double norm_epsilon;
 } glebe_load_options;
+
+/**
+ * How a training goes. Fill it with glebe_fit_options_init, then set epochs, and change what else is wanted.
+ *
+ * Everything that pointers point to must stay as it is until glebe_trainer_set_fit_options returns; the library keeps
+ * none of it.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_fit_options), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * What becomes of too few batches for an update at the end of an epoch: GLEBE_TAIL_*.
+     */
+    int32_t tail;
+    /**
+     * How many epochs there will be in all, those counted that are done. Must be set.
+     */
+    uint64_t epochs;
+    /**
+     * The learning rate, 0 or more: the largest of the schedule. Default 1e-4.
+     */
+    double learning_rate;
+    /**
+     * Batches of an update. Default 1.
+     */
+    uint64_t accumulate;
+    /**
+     * Validates after every so many epochs. Default 1.
+     */
+    uint64_t validate_every;
+    /**
+     * Decides the order of the data. Default 42.
+     */
+    uint64_t seed;
+    /**
+     * Which of several divisions of the data this is, added to the seed where there are more than one. Default -1.
+     */
+    int64_t split_index;
+    /**
+     * How many divisions of the data there are. 0 (default) or 1: no cross-validation.
+     */
+    uint64_t splits;
+    /**
+     * How the learning rate goes on from epoch to epoch: GLEBE_SCHEDULE_*.
+     */
+    int32_t schedule;
+    /**
+     * Which values of checkpoint_best are better: GLEBE_MODE_*.
+     */
+    int32_t checkpoint_mode;
+    /**
+     * Epochs at the beginning in which the rate rises evenly. 0 (default): none.
+     */
+    uint64_t schedule_warm_up;
+    /**
+     * The smallest rate, for GLEBE_SCHEDULE_POLYNOMIAL and GLEBE_SCHEDULE_COSINE. Default 0.
+     */
+    double schedule_least;
+    /**
+     * Above 0. Must be set, except for GLEBE_SCHEDULE_CONSTANT and GLEBE_SCHEDULE_COSINE.
+     */
+    double schedule_gamma;
+    /**
+     * Epochs of a step. Must be set for GLEBE_SCHEDULE_STEP.
+     */
+    uint64_t schedule_size;
+    /**
+     * Rising epochs above 0 after the warm-up, for GLEBE_SCHEDULE_MULTI_STEP.
+     */
+    const uint64_t *schedule_milestones;
+    /**
+     * Their number. Default 0.
+     */
+    size_t schedule_milestones_len;
+    /**
+     * Folder of the checkpoints, which is made where it is not there. NULL (default): there are none.
+     */
+    const char *checkpoint_folder;
+    /**
+     * Writes last.safetensors after every so many epochs, and after the last. Default 1.
+     */
+    uint64_t checkpoint_every;
+    /**
+     * How many of epoch-N.safetensors are kept beside it, the newest. Default 0.
+     */
+    uint64_t checkpoint_keep;
+    /**
+     * Metric that decides about best.safetensors: "val/Loss", for example. NULL (default): there is no best.
+     */
+    const char *checkpoint_best;
+} glebe_fit_options;
+
+/**
+ * Where a run stands. Initialise it with glebe_run_state_init; glebe_event_run_state and glebe_trainer_run_state fill it.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_run_state), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * What is being done: GLEBE_PHASE_*.
+     */
+    int32_t phase;
+    /**
+     * The epoch, from 1; 0 before the first.
+     */
+    uint64_t epoch;
+    /**
+     * How many epochs there will be.
+     */
+    uint64_t epochs;
+    /**
+     * The batch of the epoch or of the evaluation, from 1; 0 before the first.
+     */
+    uint64_t batch;
+    /**
+     * How many batches the epoch or the evaluation has; 0 before the first.
+     */
+    uint64_t batches;
+    /**
+     * Updates of the weights since the beginning, over all epochs.
+     */
+    uint64_t global_step;
+    /**
+     * Learning rate of the epoch or step.
+     */
+    double learning_rate;
+    /**
+     * Which part of the data glebe_trainer_infer is at: GLEBE_SPLIT_*.
+     */
+    int32_t split;
+    /**
+     * 1 where training ends after this epoch, else 0.
+     */
+    int32_t should_stop;
+} glebe_run_state;
+
+/**
+ * Number of batches of an epoch; asked when the epoch has begun.
+ */
+typedef size_t (*glebe_loader_batches_fn)(void *user_data);
+
+/**
+ * An epoch begins: the order of its batches may follow from `seed`, which is another in every epoch, and the same when
+ * a run goes on from a checkpoint. A return value other than 0 ends the run, see glebe_loader_functions.
+ */
+typedef int32_t (*glebe_loader_begin_fn)(uint64_t seed, void *user_data);
+
+/**
+ * Batch `index` of the epoch, from 0. `batch` is initialised and empty: set its fields, of those within its struct_size.
+ * The arrays must stay as they are until the next call of a function of this loader, or the end of the run. A return
+ * value other than 0 ends the run, see glebe_loader_functions.
+ */
+typedef int32_t (*glebe_loader_batch_fn)(size_t index, glebe_batch *batch, void *user_data);
+
+/**
+ * How many images of batch `index` count, from 1 to N: the first ones; the others fill it up, and their pixels should be
+ * masked. SIZE_MAX: all of them.
+ */
+typedef size_t (*glebe_loader_images_fn)(size_t index, void *user_data);
+
+/**
+ * The functions of a loader. Fill it with glebe_loader_functions_init, then set batches and batch.
+ *
+ * They are called on the thread that runs the trainer. A return value of begin or batch other than 0 ends the run: with
+ * that status where it is one of GLEBE_STATUS_* above GLEBE_STATUS_INTERNAL, else with GLEBE_STATUS_CANCELLED; the
+ * message names the function and the value. They may call functions of the library, but none of the trainer that runs
+ * (GLEBE_STATUS_INVALID_STATE), and must free neither it nor the loader. They must return normally: no C++ exception and
+ * no longjmp may leave them.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_loader_functions), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * Number of batches. Must be set.
+     */
+    glebe_loader_batches_fn batches;
+    /**
+     * An epoch begins. NULL (default): the order is always the same.
+     */
+    glebe_loader_begin_fn begin;
+    /**
+     * A batch. Must be set.
+     */
+    glebe_loader_batch_fn batch;
+    /**
+     * Images of a batch that count. NULL (default): all of them.
+     */
+    glebe_loader_images_fn images;
+    /**
+     * Passed to the functions.
+     */
+    void *user_data;
+    /**
+     * Called once with user_data: when the loader is freed, or before glebe_loader_new_functions returns where it fails.
+     * The only exception: a struct_size that no version has, with which nothing of the struct can be read. NULL
+     * (default): nothing to release.
+     */
+    glebe_destroy_fn destroy;
+} glebe_loader_functions;
+
+/**
+ * Told of one event: GLEBE_EVENT_*; be ready for numbers that this header does not know. What there is at the event is
+ * asked of `context`, which is valid during the call only.
+ *
+ * The order of events, which later versions only add to:
+ *
+ *     fit       train_start | resume checkpoint_load
+ *               for every epoch:  epoch_start
+ *                 for every batch:  batch_start forward_start backward_start backward_end
+ *                                   [optimizer_step_start optimizer_step_end] batch_end
+ *                 batches_end
+ *                 [validation_start
+ *                   for every batch:  batch_start evaluation_start metrics_start metrics_end batch_end
+ *                 evaluation_batches_end validation_end]
+ *                 epoch_metrics  checkpoint_save (for every checkpoint)  epoch_end
+ *               train_end
+ *     validate  validate_start, batches as in a validation, evaluation_batches_end, validate_end
+ *     test      test_start, likewise, test_end
+ *     predict   predict_start, for every batch: batch_start prediction_start prediction_end batch_end, predict_end
+ *     infer     inference_start, for every split as in predict, inference_end
+ *     exception wherever a run ends with an error
+ *
+ * Called on the thread that runs the trainer. A return value other than 0 ends the run: with that status where it is one
+ * of GLEBE_STATUS_* above GLEBE_STATUS_INTERNAL, else with GLEBE_STATUS_CANCELLED; the message names the event and the
+ * value, and all functions are told of GLEBE_EVENT_EXCEPTION, whose own return value counts for nothing.
+ *
+ * It may call functions of the library, but of the trainer that runs only those for names and shapes; the others give
+ * GLEBE_STATUS_INVALID_STATE or zeros. It must not free what is in use. It must return normally: no C++ exception and no
+ * longjmp may leave it.
+ */
+typedef int32_t (*glebe_event_fn)(int32_t event, glebe_event_context *context, void *user_data);
+
+/**
+ * Takes the logits of a batch, dense [N, K, H, W], of which the first `images` images count. They are valid during the
+ * call. A return value other than 0 ends the run, as that of a glebe_event_fn does; what else is said there holds here
+ * too.
+ */
+typedef int32_t (*glebe_logits_fn)(size_t batch,
+                                   size_t images,
+                                   const float *logits,
+                                   size_t length,
+                                   void *user_data);
 
 #ifdef __cplusplus
 extern "C" {
@@ -1898,6 +2439,554 @@ glebe_status glebe_trainer_load_checkpoint(glebe_trainer *trainer,
                                            const glebe_load_options *options,
                                            glebe_buffer *report,
                                            glebe_error **error);
+
+/**
+ * Fills `options` with the defaults.
+ *
+ * @param options  the struct to fill.
+ * @param size     sizeof(glebe_fit_options).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
+ */
+glebe_status glebe_fit_options_init(glebe_fit_options *options,
+                                    size_t size);
+
+/**
+ * Fills `state` with that of a run which has not begun.
+ *
+ * @param state  the struct to fill.
+ * @param size   sizeof(glebe_run_state).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
+ */
+glebe_status glebe_run_state_init(glebe_run_state *state,
+                                  size_t size);
+
+/**
+ * Fills `functions` with the defaults: none.
+ *
+ * @param functions  the struct to fill.
+ * @param size       sizeof(glebe_loader_functions).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
+ */
+glebe_status glebe_loader_functions_init(glebe_loader_functions *functions,
+                                         size_t size);
+
+/**
+ * A loader of the program's own.
+ *
+ * @param functions  its functions; copied.
+ * @param out        the loader, to free with glebe_loader_free.
+ * @param error      nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT where batches or batch is NULL.
+ */
+glebe_status glebe_loader_new_functions(const glebe_loader_functions *functions,
+                                        glebe_loader **out,
+                                        glebe_error **error);
+
+/**
+ * A loader of images and classes in memory, which are copied. The last batch is filled up with images of the first whose
+ * pixels do not count, so that none is left out.
+ *
+ * @param trainer     the trainer whose batches these are: it tells the sizes of images and labels. It may be freed before
+ *                    the loader.
+ * @param images      [M, C, H, W], normalised as the model expects.
+ * @param images_len  number of values: M * C * H * W.
+ * @param labels      classes [M, H, W] in the size of the model's output.
+ * @param labels_len  number of labels: M * H * W.
+ * @param shuffled    1: in another order in every epoch, which the seed decides; 0: as they are.
+ * @param out         the loader, to free with glebe_loader_free.
+ * @param error       nullable.
+ * @return GLEBE_STATUS_MISMATCH for arrays of wrong lengths; GLEBE_STATUS_OUT_OF_MEMORY.
+ */
+glebe_status glebe_loader_new_arrays(const glebe_trainer *trainer,
+                                     const float *images,
+                                     size_t images_len,
+                                     const uint8_t *labels,
+                                     size_t labels_len,
+                                     int32_t shuffled,
+                                     glebe_loader **out,
+                                     glebe_error **error);
+
+/**
+ * Frees the loader. No run that was given it may still be at work.
+ *
+ * @param loader  nullable.
+ */
+void glebe_loader_free(glebe_loader *loader);
+
+/**
+ * The number of metrics.
+ */
+size_t glebe_metrics_count(const glebe_metrics *metrics);
+
+/**
+ * The name of a metric, from 0.
+ *
+ * @return a string owned by the metrics; NULL from glebe_metrics_count on.
+ */
+const char *glebe_metrics_name(const glebe_metrics *metrics, size_t index);
+
+/**
+ * The value of a metric, from 0; NaN from glebe_metrics_count on, and for NULL.
+ */
+double glebe_metrics_value(const glebe_metrics *metrics, size_t index);
+
+/**
+ * The value of the metric with this name.
+ *
+ * @param metrics  the metrics.
+ * @param name     its name: "Loss".
+ * @param value    the value.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT, saying which there are, for a name that is none.
+ */
+glebe_status glebe_metrics_get(const glebe_metrics *metrics,
+                               const char *name,
+                               double *value,
+                               glebe_error **error);
+
+/**
+ * Frees the metrics and all strings they gave.
+ *
+ * @param metrics  nullable.
+ */
+void glebe_metrics_free(glebe_metrics *metrics);
+
+/**
+ * The name of an event: "train_start" for GLEBE_EVENT_TRAIN_START, and "unknown" for a number that this version does
+ * not know.
+ *
+ * @return a static string, never NULL.
+ */
+const char *glebe_event_name(int32_t event);
+
+/**
+ * Lets a function be told of all events of the trainer's runs from now on, of GLEBE_EVENT_TRAINER_INIT at once. Several
+ * are called in the order in which they were added.
+ *
+ * What a function has to remember when a run goes on in another process is not kept in checkpoints: keep it beside them,
+ * at GLEBE_EVENT_CHECKPOINT_SAVE and GLEBE_EVENT_CHECKPOINT_LOAD.
+ *
+ * @param trainer    the trainer.
+ * @param function   the function.
+ * @param user_data  nullable: passed to function.
+ * @param destroy    nullable: called once with user_data, when the trainer is freed, or before this function returns where
+ *                   it fails.
+ * @param error      nullable.
+ * @return GLEBE_STATUS_INVALID_STATE while the trainer is in use; what the function returned for
+ *         GLEBE_EVENT_TRAINER_INIT. It is not added then.
+ */
+glebe_status glebe_trainer_add_events(glebe_trainer *trainer,
+                                      glebe_event_fn function,
+                                      void *user_data,
+                                      glebe_destroy_fn destroy,
+                                      glebe_error **error);
+
+/**
+ * Where the run stands.
+ *
+ * @param context  the event's.
+ * @param state    the struct to fill, initialised by glebe_run_state_init.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE after the event.
+ */
+glebe_status glebe_event_run_state(const glebe_event_context *context,
+                                   glebe_run_state *state,
+                                   glebe_error **error);
+
+/**
+ * The message of the checkpoint that was loaded last: "Loading checkpoint that was created at (epoch = 2, global_step =
+ * 4)".
+ *
+ * @return a string that is valid during the event; NULL where none was loaded.
+ */
+const char *glebe_event_checkpoint_message(const glebe_event_context *context);
+
+/**
+ * The loss of the batch, from GLEBE_EVENT_BACKWARD_START or GLEBE_EVENT_METRICS_START to GLEBE_EVENT_BATCH_END.
+ *
+ * @param context  the event's.
+ * @param loss     the loss.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE at other events, and after the event.
+ */
+glebe_status glebe_event_loss(const glebe_event_context *context,
+                              double *loss,
+                              glebe_error **error);
+
+/**
+ * Number of metrics: of the batch at GLEBE_EVENT_METRICS_END, of training at GLEBE_EVENT_BATCHES_END, of an evaluation
+ * from GLEBE_EVENT_EVALUATION_BATCHES_END on, of the epoch from GLEBE_EVENT_EPOCH_METRICS on.
+ */
+size_t glebe_event_metric_count(const glebe_event_context *context);
+
+/**
+ * The name of a metric, from 0.
+ *
+ * @return a string that is valid during the event; NULL from glebe_event_metric_count on.
+ */
+const char *glebe_event_metric_name(const glebe_event_context *context, size_t index);
+
+/**
+ * The value of a metric, from 0; NaN from glebe_event_metric_count on, and for NULL.
+ */
+double glebe_event_metric_value(const glebe_event_context *context, size_t index);
+
+/**
+ * The value of the metric with this name.
+ *
+ * @param context  the event's.
+ * @param name     its name: "Loss", "val/Loss".
+ * @param value    the value.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT, saying which there are, for a name that is none; GLEBE_STATUS_INVALID_STATE
+ *         after the event.
+ */
+glebe_status glebe_event_metric(const glebe_event_context *context,
+                                const char *name,
+                                double *value,
+                                glebe_error **error);
+
+/**
+ * Adds a number to the metrics of the epoch or evaluation that is going on. What is logged with batches is averaged over
+ * their images. Metrics of training get "train/" before their name, those of a validation "val/".
+ *
+ * @param context  the event's.
+ * @param name     its name; a suffix behind one slash tells variants of a metric apart: "Dice/water".
+ * @param value    the number.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for a name with two slashes; GLEBE_STATUS_INVALID_STATE at events that belong to
+ *         no epoch or evaluation, behind GLEBE_EVENT_BATCHES_END and GLEBE_EVENT_EVALUATION_BATCHES_END, and after the
+ *         event.
+ */
+glebe_status glebe_event_log(glebe_event_context *context,
+                             const char *name,
+                             double value,
+                             glebe_error **error);
+
+/**
+ * The status of the error that ends the run, at GLEBE_EVENT_EXCEPTION; else GLEBE_STATUS_OK.
+ */
+glebe_status glebe_event_error_code(const glebe_event_context *context);
+
+/**
+ * The text of the error that ends the run, at GLEBE_EVENT_EXCEPTION: one line, as glebe_error_message gives it.
+ *
+ * @return a string that is valid during the event; NULL where there is none.
+ */
+const char *glebe_event_error_message(const glebe_event_context *context);
+
+/**
+ * Lets the training end after this epoch.
+ *
+ * @param context  the event's.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE after the event.
+ */
+glebe_status glebe_event_request_stop(glebe_event_context *context, glebe_error **error);
+
+/**
+ * At GLEBE_EVENT_OPTIMIZER_STEP_START: the gradients are forgotten, and the weights stay as they are.
+ *
+ * @param context  the event's.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE at other events, and after the event.
+ */
+glebe_status glebe_event_veto(glebe_event_context *context,
+                              glebe_error **error);
+
+/**
+ * Sets the learning rate of the rest of the epoch; the next one has its own by the schedule.
+ *
+ * @param context        the event's.
+ * @param learning_rate  0 or more.
+ * @param error          nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for the learning rate; GLEBE_STATUS_INVALID_STATE after the event.
+ */
+glebe_status glebe_event_set_learning_rate(glebe_event_context *context,
+                                           double learning_rate,
+                                           glebe_error **error);
+
+/**
+ * Whether training batches give their logits from the next on, which costs a copy; as glebe_trainer_want_logits.
+ *
+ * @param context  the event's.
+ * @param wanted   1 or 0 (as it is at first).
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for another number; GLEBE_STATUS_INVALID_STATE at GLEBE_EVENT_EXCEPTION, and
+ *         after the event.
+ */
+glebe_status glebe_event_want_logits(glebe_event_context *context,
+                                     int32_t wanted,
+                                     glebe_error **error);
+
+/**
+ * The batch at hand as the loader gave it, from GLEBE_EVENT_BATCH_START to GLEBE_EVENT_BATCH_END. Its arrays are valid
+ * during the event, and to be read only.
+ *
+ * @param context  the event's.
+ * @param batch    the struct to fill, initialised by glebe_batch_init.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE at other events, and after the event.
+ */
+glebe_status glebe_event_batch(const glebe_event_context *context,
+                               glebe_batch *batch,
+                               glebe_error **error);
+
+/**
+ * How many images of the batch at hand count: the first ones; the others fill it up. 0 where there is no batch.
+ */
+size_t glebe_event_images(const glebe_event_context *context);
+
+/**
+ * The logits of the batch at hand, dense [N, K, H, W]: in evaluations and predictions always, in training where they were
+ * wanted, see glebe_event_want_logits.
+ *
+ * @param context  the event's.
+ * @param logits   the logits, valid during the event.
+ * @param length   their number.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE where there are none, and after the event.
+ */
+glebe_status glebe_event_logits(const glebe_event_context *context,
+                                const float **logits,
+                                size_t *length,
+                                glebe_error **error);
+
+/**
+ * Shape [N, C, H, W] of the images.
+ *
+ * @param context  the event's.
+ * @param shape    nullable: the memory to copy up to `length` sizes to.
+ * @param length   number of sizes there.
+ * @return the number of sizes that there are: 4; 0 for NULL.
+ */
+size_t glebe_event_image_shape(const glebe_event_context *context, size_t *shape, size_t length);
+
+/**
+ * Shape [N, K, H, W] of the logits.
+ *
+ * @param context  the event's.
+ * @param shape    nullable: the memory to copy up to `length` sizes to.
+ * @param length   number of sizes there.
+ * @return the number of sizes that there are; 0 for NULL.
+ */
+size_t glebe_event_logits_shape(const glebe_event_context *context, size_t *shape, size_t length);
+
+/**
+ * Number of tensors that are trained, and of running statistics, as glebe_trainer_tensor_count gives it.
+ */
+size_t glebe_event_tensor_count(const glebe_event_context *context);
+
+/**
+ * Name of a tensor: of its initializer in the model.
+ *
+ * @return a string that is valid during the event; NULL from glebe_event_tensor_count on.
+ */
+const char *glebe_event_tensor_name(const glebe_event_context *context, size_t index);
+
+/**
+ * Shape of a tensor.
+ *
+ * @param context  the event's.
+ * @param index    its number, below glebe_event_tensor_count.
+ * @param shape    nullable: the memory to copy up to `length` sizes to.
+ * @param length   number of sizes there.
+ * @return the number of sizes that there are; 0 for a scalar, for NULL, and from glebe_event_tensor_count on.
+ */
+size_t glebe_event_tensor_shape(const glebe_event_context *context,
+                                size_t index,
+                                size_t *shape,
+                                size_t length);
+
+/**
+ * Copies the elements of a tensor, dense in the order of its shape: of a weight as it is now, or of the mean of its
+ * waiting gradients, from GLEBE_EVENT_BACKWARD_START to the update.
+ *
+ * @param context  the event's.
+ * @param kind     GLEBE_TENSOR_WEIGHT or GLEBE_TENSOR_GRADIENT.
+ * @param name     its name.
+ * @param values   the memory to copy to.
+ * @param length   number of values there: the product of glebe_event_tensor_shape.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for a kind or name that there is not; GLEBE_STATUS_INVALID_STATE for gradients
+ *         where none wait, and after the event; GLEBE_STATUS_MISMATCH for another length.
+ */
+glebe_status glebe_event_tensor(const glebe_event_context *context,
+                                int32_t kind,
+                                const char *name,
+                                float *values,
+                                size_t length,
+                                glebe_error **error);
+
+/**
+ * Says how the training goes: for glebe_trainer_fit and all that follows it. May be called again between runs: for more
+ * epochs, for example. Nothing has changed where it fails.
+ *
+ * @param trainer  the trainer.
+ * @param options  how; epochs must be set.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for an option out of range; GLEBE_STATUS_NOT_SUPPORTED for checkpoints together
+ *         with GLEBE_TAIL_CARRY; GLEBE_STATUS_MISMATCH for another seed than that of the checkpoint that the next fit goes
+ *         on from; GLEBE_STATUS_IO for a folder that cannot be made; GLEBE_STATUS_INVALID_STATE while the trainer is in
+ *         use.
+ */
+glebe_status glebe_trainer_set_fit_options(glebe_trainer *trainer,
+                                           const glebe_fit_options *options,
+                                           glebe_error **error);
+
+/**
+ * Trains for the epochs that are left, and validates in between where there are data for it. The weights are those of the
+ * last update, also after an error; glebe_trainer_export writes them.
+ *
+ * After an error within an epoch the trainer can do all but go on with the fit: that needs a checkpoint
+ * (glebe_trainer_resume, glebe_trainer_resume_newest).
+ *
+ * @param trainer     the trainer.
+ * @param train       the batches to train on.
+ * @param validation  nullable: the batches to validate on; not `train`.
+ * @param error       nullable.
+ * @return GLEBE_STATUS_INVALID_STATE without glebe_trainer_set_fit_options, where the fit before was interrupted within an
+ *         epoch and none is resumed, and where trainer or loader are in use; as glebe_trainer_step; errors of files for
+ *         checkpoints; what a function of a loader or an event returned.
+ */
+glebe_status glebe_trainer_fit(glebe_trainer *trainer,
+                               glebe_loader *train,
+                               glebe_loader *validation,
+                               glebe_error **error);
+
+/**
+ * Validates, without training.
+ *
+ * @param trainer  the trainer.
+ * @param data     the batches.
+ * @param metrics  nullable: the metrics, to free with glebe_metrics_free.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE where trainer or loader are in use; as glebe_trainer_step; what a function of a
+ *         loader or an event returned.
+ */
+glebe_status glebe_trainer_validate(glebe_trainer *trainer,
+                                    glebe_loader *data,
+                                    glebe_metrics **metrics,
+                                    glebe_error **error);
+
+/**
+ * Tests: as glebe_trainer_validate, with the events of a test.
+ *
+ * @param trainer  the trainer.
+ * @param data     the batches.
+ * @param metrics  nullable: the metrics, to free with glebe_metrics_free.
+ * @param error    nullable.
+ * @return as glebe_trainer_validate.
+ */
+glebe_status glebe_trainer_test(glebe_trainer *trainer,
+                                glebe_loader *data,
+                                glebe_metrics **metrics,
+                                glebe_error **error);
+
+/**
+ * Predicts: the logits of every batch.
+ *
+ * @param trainer    the trainer.
+ * @param data       the batches; of the labels only their number counts.
+ * @param function   nullable: takes the logits. (Event functions have them at GLEBE_EVENT_PREDICTION_END.)
+ * @param user_data  nullable: passed to function.
+ * @param destroy    nullable: called once with user_data before this function returns.
+ * @param error      nullable.
+ * @return as glebe_trainer_validate; what `function` returned.
+ */
+glebe_status glebe_trainer_predict(glebe_trainer *trainer,
+                                   glebe_loader *data,
+                                   glebe_logits_fn function,
+                                   void *user_data,
+                                   glebe_destroy_fn destroy,
+                                   glebe_error **error);
+
+/**
+ * Predicts over parts of the data, in the order given, between GLEBE_EVENT_INFERENCE_START and
+ * GLEBE_EVENT_INFERENCE_END; event functions take the logits.
+ *
+ * @param trainer  the trainer.
+ * @param splits   which parts they are: GLEBE_SPLIT_TRAIN, _VAL or _TEST.
+ * @param loaders  the batches of each; each loader once.
+ * @param length   number of parts.
+ * @param error    nullable.
+ * @return as glebe_trainer_validate; GLEBE_STATUS_INVALID_ARGUMENT for a split that there is not.
+ */
+glebe_status glebe_trainer_infer(glebe_trainer *trainer,
+                                 const int32_t *splits,
+                                 glebe_loader *const *loaders,
+                                 size_t length,
+                                 glebe_error **error);
+
+/**
+ * Lets the next glebe_trainer_fit go on from a checkpoint: with the same options, data and event functions, bit by bit as
+ * if it had never stopped.
+ *
+ * @param trainer  the trainer.
+ * @param path     a checkpoint of a fit, or of glebe_trainer_save_checkpoint.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE without glebe_trainer_set_fit_options; GLEBE_STATUS_NOT_FOUND;
+ *         GLEBE_STATUS_INVALID_ARGUMENT for a file that is no checkpoint; GLEBE_STATUS_NOT_SUPPORTED for one of a later
+ *         version; GLEBE_STATUS_MISMATCH for one of another model, seed or set of trained tensors.
+ */
+glebe_status glebe_trainer_resume(glebe_trainer *trainer,
+                                  const char *path,
+                                  glebe_error **error);
+
+/**
+ * As glebe_trainer_resume, from the newest checkpoint of the folder of the options that can be read. The log tells of
+ * those that cannot.
+ *
+ * @param trainer  the trainer.
+ * @param found    nullable: 1 where there is one, else 0; the next fit begins anew then.
+ * @param error    nullable.
+ * @return as glebe_trainer_resume; GLEBE_STATUS_INVALID_STATE where the options have no checkpoint_folder.
+ */
+glebe_status glebe_trainer_resume_newest(glebe_trainer *trainer,
+                                         int32_t *found,
+                                         glebe_error **error);
+
+/**
+ * Writes where the training stands, at the end of an epoch, to go on from with glebe_trainer_resume. The file appears
+ * complete or not at all, in the place of one that is there.
+ *
+ * @param trainer  the trainer.
+ * @param path     the file to write.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE without glebe_trainer_set_fit_options, within an epoch (as an error has left it) and
+ *         while gradients wait; errors of files.
+ */
+glebe_status glebe_trainer_save_checkpoint(glebe_trainer *trainer,
+                                           const char *path,
+                                           glebe_error **error);
+
+/**
+ * Where the runs of the trainer stand. Event functions ask glebe_event_run_state.
+ *
+ * @param trainer  the trainer.
+ * @param state    the struct to fill, initialised by glebe_run_state_init.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE while the trainer is in use.
+ */
+glebe_status glebe_trainer_run_state(const glebe_trainer *trainer,
+                                     glebe_run_state *state,
+                                     glebe_error **error);
+
+/**
+ * The message of the checkpoint that was loaded last: "Loading checkpoint that was created at (epoch = 2, global_step =
+ * 4)". Event functions ask glebe_event_checkpoint_message.
+ *
+ * @param trainer  the trainer.
+ * @param message  the text, empty where none was loaded; free it with glebe_buffer_free.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE while the trainer is in use.
+ */
+glebe_status glebe_trainer_checkpoint_message(const glebe_trainer *trainer,
+                                              glebe_buffer *message,
+                                              glebe_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

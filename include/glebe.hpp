@@ -23,7 +23,7 @@
  * CALLBACKS may throw anything. Nothing is thrown through the library: the exception is kept, the job is cancelled,
  * and the same exception leaves the function that started the job. The model can be used afterwards.
  *
- * HANDLES (Runtime, Model, CancelToken, Prediction, Trainer) can be moved, not copied, and free what they hold. One that was
+ * HANDLES (Runtime, Model, CancelToken, Prediction, Trainer, Loader) can be moved, not copied, and free what they hold. One that was
  * moved from holds nothing: it may be assigned to and destroyed; functions that can fail throw
  * GLEBE_STATUS_INVALID_ARGUMENT, the others return zeros and empty strings. Handles may be destroyed in any order.
  * get() gives the C handle, for functions of glebe.h that have no counterpart here.
@@ -1210,17 +1210,685 @@ private:
     glebe_batch view_{};
 };
 
+/// How the learning rate goes on from epoch to epoch: GLEBE_SCHEDULE_*.
+enum class Schedule : std::int32_t {
+    constant = GLEBE_SCHEDULE_CONSTANT,
+    polynomial = GLEBE_SCHEDULE_POLYNOMIAL,
+    cosine = GLEBE_SCHEDULE_COSINE,
+    exponential = GLEBE_SCHEDULE_EXPONENTIAL,
+    step = GLEBE_SCHEDULE_STEP,
+    multi_step = GLEBE_SCHEDULE_MULTI_STEP,
+};
+
+/// What becomes of too few batches for an update at the end of an epoch: GLEBE_TAIL_*.
+enum class Tail : std::int32_t {
+    update = GLEBE_TAIL_UPDATE,
+    carry = GLEBE_TAIL_CARRY,
+};
+
+/// Which values of a metric are better: GLEBE_MODE_*.
+enum class Mode : std::int32_t {
+    lowest = GLEBE_MODE_LOWEST,
+    highest = GLEBE_MODE_HIGHEST,
+};
+
+/// What a trainer is doing: GLEBE_PHASE_*.
+enum class Phase : std::int32_t {
+    idle = GLEBE_PHASE_IDLE,
+    train = GLEBE_PHASE_TRAIN,
+    validation = GLEBE_PHASE_VALIDATION,
+    validate = GLEBE_PHASE_VALIDATE,
+    test = GLEBE_PHASE_TEST,
+    predict = GLEBE_PHASE_PREDICT,
+};
+
+/// A part of the data: GLEBE_SPLIT_*.
+enum class Split : std::int32_t {
+    none = GLEBE_SPLIT_NONE,
+    train = GLEBE_SPLIT_TRAIN,
+    val = GLEBE_SPLIT_VAL,
+    test = GLEBE_SPLIT_TEST,
+};
+
+/// What happens in a run: GLEBE_EVENT_*, in the order that glebe_event_fn of glebe.h tells. Be ready for numbers that are
+/// none of these.
+enum class Event : std::int32_t {
+    trainer_init = GLEBE_EVENT_TRAINER_INIT,
+    train_start = GLEBE_EVENT_TRAIN_START,
+    resume = GLEBE_EVENT_RESUME,
+    epoch_start = GLEBE_EVENT_EPOCH_START,
+    batch_start = GLEBE_EVENT_BATCH_START,
+    forward_start = GLEBE_EVENT_FORWARD_START,
+    backward_start = GLEBE_EVENT_BACKWARD_START,
+    backward_end = GLEBE_EVENT_BACKWARD_END,
+    optimizer_step_start = GLEBE_EVENT_OPTIMIZER_STEP_START,
+    optimizer_step_end = GLEBE_EVENT_OPTIMIZER_STEP_END,
+    batch_end = GLEBE_EVENT_BATCH_END,
+    batches_end = GLEBE_EVENT_BATCHES_END,
+    validation_start = GLEBE_EVENT_VALIDATION_START,
+    evaluation_start = GLEBE_EVENT_EVALUATION_START,
+    metrics_start = GLEBE_EVENT_METRICS_START,
+    metrics_end = GLEBE_EVENT_METRICS_END,
+    evaluation_batches_end = GLEBE_EVENT_EVALUATION_BATCHES_END,
+    validation_end = GLEBE_EVENT_VALIDATION_END,
+    epoch_metrics = GLEBE_EVENT_EPOCH_METRICS,
+    checkpoint_save = GLEBE_EVENT_CHECKPOINT_SAVE,
+    epoch_end = GLEBE_EVENT_EPOCH_END,
+    train_end = GLEBE_EVENT_TRAIN_END,
+    validate_start = GLEBE_EVENT_VALIDATE_START,
+    validate_end = GLEBE_EVENT_VALIDATE_END,
+    test_start = GLEBE_EVENT_TEST_START,
+    test_end = GLEBE_EVENT_TEST_END,
+    predict_start = GLEBE_EVENT_PREDICT_START,
+    prediction_start = GLEBE_EVENT_PREDICTION_START,
+    prediction_end = GLEBE_EVENT_PREDICTION_END,
+    predict_end = GLEBE_EVENT_PREDICT_END,
+    checkpoint_load = GLEBE_EVENT_CHECKPOINT_LOAD,
+    exception = GLEBE_EVENT_EXCEPTION,
+    inference_start = GLEBE_EVENT_INFERENCE_START,
+    inference_end = GLEBE_EVENT_INFERENCE_END,
+};
+
+/// How a training goes: glebe_fit_options. epochs must be set.
+struct FitOptions {
+    /// How many epochs there will be in all, those counted that are done.
+    std::uint64_t epochs = 0;
+    /// The learning rate: the largest of the schedule.
+    double learning_rate = 1e-4;
+    /// Batches of an update.
+    std::uint64_t accumulate = 1;
+    /// What becomes of too few batches for an update at the end of an epoch.
+    Tail tail = Tail::update;
+    /// Validates after every so many epochs.
+    std::uint64_t validate_every = 1;
+    /// Decides the order of the data.
+    std::uint64_t seed = 42;
+    /// Which of several divisions of the data this is, added to the seed where there are more than one.
+    std::int64_t split_index = -1;
+    /// How many divisions of the data there are. 0 or 1: no cross-validation.
+    std::uint64_t splits = 0;
+    /// How the learning rate goes on.
+    Schedule schedule = Schedule::constant;
+    /// Epochs at the beginning in which the rate rises evenly.
+    std::uint64_t schedule_warm_up = 0;
+    /// The smallest rate, for Schedule::polynomial and Schedule::cosine.
+    double schedule_least = 0.0;
+    /// Above 0. Must be set, except for Schedule::constant and Schedule::cosine.
+    double schedule_gamma = 0.0;
+    /// Epochs of a step. Must be set for Schedule::step.
+    std::uint64_t schedule_size = 0;
+    /// Rising epochs above 0 after the warm-up, for Schedule::multi_step.
+    std::vector<std::uint64_t> schedule_milestones{};
+    /// Folder of the checkpoints. Empty: there are none.
+    std::string checkpoint_folder{};
+    /// Writes last.safetensors after every so many epochs, and after the last.
+    std::uint64_t checkpoint_every = 1;
+    /// How many of epoch-N.safetensors are kept beside it, the newest.
+    std::uint64_t checkpoint_keep = 0;
+    /// Metric that decides about best.safetensors: "val/Loss", for example. Empty: there is no best.
+    std::string checkpoint_best{};
+    /// Which of its values are better.
+    Mode checkpoint_mode = Mode::lowest;
+};
+
+/// A tensor that is trained, or a running statistic that steps update.
+struct Tensor {
+    /// Name of the initializer.
+    std::string name;
+    /// Sizes, outermost first.
+    std::vector<std::size_t> shape;
+};
+
+/// Numbers by name, in their order.
+using Metrics = std::vector<std::pair<std::string, double>>;
+
+/// Where a run stands.
+struct RunState {
+    Phase phase;               ///< What is being done.
+    std::uint64_t epoch;       ///< The epoch, from 1; 0 before the first.
+    std::uint64_t epochs;      ///< How many epochs there will be.
+    std::uint64_t batch;       ///< The batch of the epoch or of the evaluation, from 1; 0 before the first.
+    std::uint64_t batches;     ///< How many batches the epoch or the evaluation has; 0 before the first.
+    std::uint64_t global_step; ///< Updates of the weights since the beginning, over all epochs.
+    double learning_rate;      ///< Learning rate of the epoch or step.
+    Split split;               ///< Which part of the data Trainer::infer is at.
+    bool should_stop;          ///< Whether training ends after this epoch.
+};
+
+namespace detail {
+
+/// The C struct with what it points to. Lives shorter than the options.
+class FitCall {
+public:
+    explicit FitCall(const FitOptions &options) {
+        check(glebe_fit_options_init(&given_, sizeof given_));
+        given_.tail = static_cast<std::int32_t>(options.tail);
+        given_.epochs = options.epochs;
+        given_.learning_rate = options.learning_rate;
+        given_.accumulate = options.accumulate;
+        given_.validate_every = options.validate_every;
+        given_.seed = options.seed;
+        given_.split_index = options.split_index;
+        given_.splits = options.splits;
+        given_.schedule = static_cast<std::int32_t>(options.schedule);
+        given_.checkpoint_mode = static_cast<std::int32_t>(options.checkpoint_mode);
+        given_.schedule_warm_up = options.schedule_warm_up;
+        given_.schedule_least = options.schedule_least;
+        given_.schedule_gamma = options.schedule_gamma;
+        given_.schedule_size = options.schedule_size;
+        given_.schedule_milestones = options.schedule_milestones.data();
+        given_.schedule_milestones_len = options.schedule_milestones.size();
+        given_.checkpoint_folder = c_string_or_null(options.checkpoint_folder, "checkpoint_folder");
+        given_.checkpoint_every = options.checkpoint_every;
+        given_.checkpoint_keep = options.checkpoint_keep;
+        given_.checkpoint_best = c_string_or_null(options.checkpoint_best, "checkpoint_best");
+    }
+    FitCall(const FitCall &) = delete;
+    FitCall &operator=(const FitCall &) = delete;
+
+    [[nodiscard]] const glebe_fit_options *get() const noexcept { return &given_; }
+
+private:
+    glebe_fit_options given_{};
+};
+
+/// Number of elements of a tensor.
+[[nodiscard]] inline std::size_t product(const std::vector<std::size_t> &shape) noexcept {
+    std::size_t count = 1;
+    for (const std::size_t size : shape) {
+        count *= size;
+    }
+    return count;
+}
+
+/// The sizes that `call(sizes, length)` copies.
+template <class Call>
+[[nodiscard]] std::vector<std::size_t> shape(Call &&call) {
+    std::vector<std::size_t> sizes(call(nullptr, 0));
+    call(sizes.data(), sizes.size());
+    return sizes;
+}
+
+/// Runs `call(glebe_run_state *, glebe_error **)`.
+template <class Call>
+[[nodiscard]] RunState run_state(Call &&function) {
+    glebe_run_state found;
+    check(glebe_run_state_init(&found, sizeof found));
+    call([&](glebe_error **error) { return function(&found, error); });
+    return RunState{static_cast<Phase>(found.phase), found.epoch, found.epochs, found.batch, found.batches,
+                    found.global_step, found.learning_rate, static_cast<Split>(found.split), found.should_stop != 0};
+}
+
+} // namespace detail
+
+/// What there is at an event, for the callback that is told of it, during the call and on its thread only. Nothing is
+/// computed or copied unless it is asked for.
+class EventContext {
+public:
+    explicit EventContext(glebe_event_context *context) noexcept : context_(context) {}
+    EventContext(const EventContext &) = delete;
+    EventContext &operator=(const EventContext &) = delete;
+
+    /// Where the run stands.
+    [[nodiscard]] RunState state() const {
+        return detail::run_state([&](glebe_run_state *found, glebe_error **error) {
+            return glebe_event_run_state(context_, found, error);
+        });
+    }
+
+    /// The message of the checkpoint that was loaded last; none where there was none.
+    [[nodiscard]] std::optional<std::string> checkpoint_message() const {
+        return detail::optional_text(glebe_event_checkpoint_message(context_));
+    }
+
+    /// The loss of the batch; none where it is not known.
+    [[nodiscard]] std::optional<double> loss() const {
+        double value = 0.0;
+        const glebe_status status = glebe_event_loss(context_, &value, nullptr);
+        return status == GLEBE_STATUS_OK ? std::optional<double>(value) : std::nullopt;
+    }
+
+    /// The metrics: of a batch, of an evaluation, of an epoch.
+    [[nodiscard]] Metrics metrics() const {
+        Metrics all(glebe_event_metric_count(context_));
+        for (std::size_t index = 0; index < all.size(); ++index) {
+            all[index].first = detail::text(glebe_event_metric_name(context_, index));
+            all[index].second = glebe_event_metric_value(context_, index);
+        }
+        return all;
+    }
+
+    /// A metric by name.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT, saying which there are, for a name that is none.
+    [[nodiscard]] double metric(const std::string &name) const {
+        const char *c_name = detail::c_string(name, "name");
+        double value = 0.0;
+        detail::call([&](glebe_error **error) { return glebe_event_metric(context_, c_name, &value, error); });
+        return value;
+    }
+
+    /// The text of the error that ends the run, at Event::exception; none else.
+    [[nodiscard]] std::optional<std::string> error() const {
+        return detail::optional_text(glebe_event_error_message(context_));
+    }
+
+    /// The status of that error; GLEBE_STATUS_OK where there is none.
+    [[nodiscard]] glebe_status error_status() const noexcept { return glebe_event_error_code(context_); }
+
+    /// The batch at hand as the loader gave it, from Event::batch_start to Event::batch_end. To be read only, and valid
+    /// during the call.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_STATE at other events.
+    [[nodiscard]] glebe_batch batch() const {
+        glebe_batch found;
+        detail::check(glebe_batch_init(&found, sizeof found));
+        detail::call([&](glebe_error **error) { return glebe_event_batch(context_, &found, error); });
+        return found;
+    }
+
+    /// How many images of the batch at hand count: the first ones. 0 where there is no batch.
+    [[nodiscard]] std::size_t images() const noexcept { return glebe_event_images(context_); }
+
+    /// The logits [N, K, H, W] of the batch at hand, valid during the call: in training where they were wanted.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_STATE where there are none.
+    [[nodiscard]] Span<const float> logits() const {
+        const float *values = nullptr;
+        std::size_t length = 0;
+        detail::call([&](glebe_error **error) { return glebe_event_logits(context_, &values, &length, error); });
+        return Span<const float>(values, length);
+    }
+
+    /// Shape [N, C, H, W] of the images.
+    [[nodiscard]] std::vector<std::size_t> image_shape() const {
+        return detail::shape([&](std::size_t *sizes, std::size_t length) {
+            return glebe_event_image_shape(context_, sizes, length);
+        });
+    }
+
+    /// Shape [N, K, H, W] of the logits.
+    [[nodiscard]] std::vector<std::size_t> logits_shape() const {
+        return detail::shape([&](std::size_t *sizes, std::size_t length) {
+            return glebe_event_logits_shape(context_, sizes, length);
+        });
+    }
+
+    /// What is trained, and the running statistics that steps update.
+    [[nodiscard]] std::vector<Tensor> tensors() const {
+        std::vector<Tensor> all(glebe_event_tensor_count(context_));
+        for (std::size_t index = 0; index < all.size(); ++index) {
+            all[index].name = detail::text(glebe_event_tensor_name(context_, index));
+            all[index].shape = detail::shape([&](std::size_t *sizes, std::size_t length) {
+                return glebe_event_tensor_shape(context_, index, sizes, length);
+            });
+        }
+        return all;
+    }
+
+    /// The elements of a trained tensor or statistic as it is now.
+    [[nodiscard]] std::vector<float> weight(const std::string &name) const {
+        return elements(GLEBE_TENSOR_WEIGHT, name);
+    }
+
+    /// The elements of a gradient: the mean of those that wait, from Event::backward_start to the update.
+    [[nodiscard]] std::vector<float> gradient(const std::string &name) const {
+        return elements(GLEBE_TENSOR_GRADIENT, name);
+    }
+
+    /// Lets the training end after this epoch.
+    void request_stop() {
+        detail::call([&](glebe_error **error) { return glebe_event_request_stop(context_, error); });
+    }
+
+    /// At Event::optimizer_step_start: the gradients are forgotten, and the weights stay as they are.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_STATE at other events.
+    void veto() {
+        detail::call([&](glebe_error **error) { return glebe_event_veto(context_, error); });
+    }
+
+    /// Sets the learning rate of the rest of the epoch.
+    void set_learning_rate(double rate) {
+        detail::call([&](glebe_error **error) { return glebe_event_set_learning_rate(context_, rate, error); });
+    }
+
+    /// Whether training batches give their logits from the next on.
+    void want_logits(bool wanted) {
+        detail::call([&](glebe_error **error) { return glebe_event_want_logits(context_, wanted ? 1 : 0, error); });
+    }
+
+    /// Adds a number to the metrics of the epoch or evaluation that is going on: see glebe_event_log.
+    void log(const std::string &name, double value) {
+        const char *c_name = detail::c_string(name, "name");
+        detail::call([&](glebe_error **error) { return glebe_event_log(context_, c_name, value, error); });
+    }
+
+    [[nodiscard]] glebe_event_context *get() const noexcept { return context_; }
+
+private:
+    [[nodiscard]] std::vector<float> elements(std::int32_t kind, const std::string &name) const {
+        const char *c_name = detail::c_string(name, "name");
+        std::size_t count = 0;
+        for (const Tensor &tensor : tensors()) {
+            if (tensor.name == name) {
+                count = detail::product(tensor.shape);
+            }
+        }
+        // One at least: memory for a name that is not there is not NULL, and the error is the library's.
+        std::vector<float> values(count + 1);
+        detail::call([&](glebe_error **error) {
+            return glebe_event_tensor(context_, kind, c_name, values.data(), count, error);
+        });
+        values.resize(count);
+        return values;
+    }
+
+    glebe_event_context *context_;
+};
+
+/// What is to happen at certain points of a run: a function for every event, all of them empty by default. Derive from it,
+/// override what is of interest, and give it to Trainer::add.
+///
+/// They are called on the thread that runs the trainer. What they throw ends the run, is told to all callbacks
+/// (exception), and comes out of the function that runs. What exception throws is dropped. They may use the library, but
+/// of the trainer that runs only its shapes and tensors().
+class Callback {
+public:
+    Callback() = default;
+    Callback(const Callback &) = delete;
+    Callback &operator=(const Callback &) = delete;
+    virtual ~Callback() = default;
+
+    /// The trainer has been made: told once, by Trainer::add.
+    virtual void trainer_init(EventContext &) {}
+    /// Training begins.
+    virtual void train_start(EventContext &) {}
+    /// Training goes on from a checkpoint, in place of train_start.
+    virtual void resume(EventContext &) {}
+    /// An epoch begins.
+    virtual void epoch_start(EventContext &) {}
+    /// A batch is there: of training, validation, test or prediction, as RunState::phase says.
+    virtual void batch_start(EventContext &) {}
+    /// Loss and gradients are about to be computed.
+    virtual void forward_start(EventContext &) {}
+    /// The loss is known. (Loss and gradients are one run: the gradients are there too.)
+    virtual void backward_start(EventContext &) {}
+    /// The gradients are known.
+    virtual void backward_end(EventContext &) {}
+    /// The weights are about to be changed, which EventContext::veto prevents.
+    virtual void optimizer_step_start(EventContext &) {}
+    /// The weights have been changed.
+    virtual void optimizer_step_end(EventContext &) {}
+    /// The batch is done.
+    virtual void batch_end(EventContext &) {}
+    /// All training batches of the epoch are done; the metrics of training are known.
+    virtual void batches_end(EventContext &) {}
+    /// A validation within training begins.
+    virtual void validation_start(EventContext &) {}
+    /// A batch is about to be evaluated.
+    virtual void evaluation_start(EventContext &) {}
+    /// Logits are there, metrics are about to be computed.
+    virtual void metrics_start(EventContext &) {}
+    /// Metrics of the batch are known.
+    virtual void metrics_end(EventContext &) {}
+    /// All batches of a validation or test are done; random numbers go on as if it had not been.
+    virtual void evaluation_batches_end(EventContext &) {}
+    /// The validation is done and its metrics are known.
+    virtual void validation_end(EventContext &) {}
+    /// The metrics of the epoch are known, those of its validation with val/ before their names.
+    virtual void epoch_metrics(EventContext &) {}
+    /// A checkpoint is about to be written.
+    virtual void checkpoint_save(EventContext &) {}
+    /// The epoch is done.
+    virtual void epoch_end(EventContext &) {}
+    /// Training is done.
+    virtual void train_end(EventContext &) {}
+    /// A validation by itself begins.
+    virtual void validate_start(EventContext &) {}
+    /// The validation by itself is done and its metrics are known.
+    virtual void validate_end(EventContext &) {}
+    /// A test begins.
+    virtual void test_start(EventContext &) {}
+    /// The test is done and its metrics are known.
+    virtual void test_end(EventContext &) {}
+    /// A prediction begins.
+    virtual void predict_start(EventContext &) {}
+    /// A batch is about to be predicted.
+    virtual void prediction_start(EventContext &) {}
+    /// The logits of the batch are there.
+    virtual void prediction_end(EventContext &) {}
+    /// The prediction is done.
+    virtual void predict_end(EventContext &) {}
+    /// A checkpoint has been read and is about to be applied.
+    virtual void checkpoint_load(EventContext &) {}
+    /// The run ends with an error: EventContext::error.
+    virtual void exception(EventContext &) {}
+    /// Predictions over one or several splits begin, as RunState::split says.
+    virtual void inference_start(EventContext &) {}
+    /// The predictions over splits are done.
+    virtual void inference_end(EventContext &) {}
+
+    /// Any event: calls the function of its name, and none for an event that this header does not know.
+    virtual void event(Event which, EventContext &context) {
+        switch (which) {
+        case Event::trainer_init: return trainer_init(context);
+        case Event::train_start: return train_start(context);
+        case Event::resume: return resume(context);
+        case Event::epoch_start: return epoch_start(context);
+        case Event::batch_start: return batch_start(context);
+        case Event::forward_start: return forward_start(context);
+        case Event::backward_start: return backward_start(context);
+        case Event::backward_end: return backward_end(context);
+        case Event::optimizer_step_start: return optimizer_step_start(context);
+        case Event::optimizer_step_end: return optimizer_step_end(context);
+        case Event::batch_end: return batch_end(context);
+        case Event::batches_end: return batches_end(context);
+        case Event::validation_start: return validation_start(context);
+        case Event::evaluation_start: return evaluation_start(context);
+        case Event::metrics_start: return metrics_start(context);
+        case Event::metrics_end: return metrics_end(context);
+        case Event::evaluation_batches_end: return evaluation_batches_end(context);
+        case Event::validation_end: return validation_end(context);
+        case Event::epoch_metrics: return epoch_metrics(context);
+        case Event::checkpoint_save: return checkpoint_save(context);
+        case Event::epoch_end: return epoch_end(context);
+        case Event::train_end: return train_end(context);
+        case Event::validate_start: return validate_start(context);
+        case Event::validate_end: return validate_end(context);
+        case Event::test_start: return test_start(context);
+        case Event::test_end: return test_end(context);
+        case Event::predict_start: return predict_start(context);
+        case Event::prediction_start: return prediction_start(context);
+        case Event::prediction_end: return prediction_end(context);
+        case Event::predict_end: return predict_end(context);
+        case Event::checkpoint_load: return checkpoint_load(context);
+        case Event::exception: return exception(context);
+        case Event::inference_start: return inference_start(context);
+        case Event::inference_end: return inference_end(context);
+        }
+    }
+};
+
+/// Gives the batches of an epoch, one after the other, on the thread that runs the trainer. What the functions throw ends
+/// the run and comes out of the function that runs.
+class Batches {
+public:
+    Batches() = default;
+    Batches(const Batches &) = delete;
+    Batches &operator=(const Batches &) = delete;
+    virtual ~Batches() = default;
+
+    /// Number of batches of an epoch; asked when the epoch has begun.
+    virtual std::size_t batches() = 0;
+    /// An epoch begins: the order of its batches may follow from `seed`.
+    virtual void begin(std::uint64_t seed) { static_cast<void>(seed); }
+    /// Batch `index` of the epoch, from 0. What it shows must stay until the next call, or the end of the run.
+    virtual Batch batch(std::size_t index) = 0;
+    /// How many images of batch `index` count: the first ones. None: all of them.
+    virtual std::optional<std::size_t> images(std::size_t index) {
+        static_cast<void>(index);
+        return std::nullopt;
+    }
+};
+
+/// Takes the number of a batch, how many of its images count, and its logits [N, K, H, W], valid during the call. What it
+/// throws ends the run and comes out of Trainer::predict.
+using LogitsFunction = std::function<void(std::size_t batch, std::size_t images, Span<const float> logits)>;
+
+namespace detail {
+
+/// An object that the library calls, and what it threw.
+template <class T>
+struct Called {
+    std::shared_ptr<T> object;
+    std::exception_ptr thrown = nullptr;
+
+    explicit Called(std::shared_ptr<T> own) noexcept : object(std::move(own)) {}
+
+    /// Runs `body`; `failed` where it threw.
+    template <class R, class Body>
+    R guard(R failed, Body &&body) noexcept {
+        try {
+            return body();
+        } catch (...) {
+            thrown = std::current_exception();
+            return failed;
+        }
+    }
+
+    void rethrow() {
+        if (thrown) {
+            std::rethrow_exception(std::exchange(thrown, nullptr));
+        }
+    }
+};
+
+using CalledBatches = std::shared_ptr<Called<Batches>>;
+using CalledCallback = std::shared_ptr<Called<Callback>>;
+
+extern "C" {
+
+// Functions that the library calls: of C's linkage, and nothing leaves them.
+inline std::size_t glebe_hpp_batches(void *own) noexcept {
+    Called<Batches> &called = **static_cast<CalledBatches *>(own);
+    return called.guard(std::size_t{0}, [&] { return called.object->batches(); });
+}
+
+inline std::int32_t glebe_hpp_begin(std::uint64_t seed, void *own) noexcept {
+    Called<Batches> &called = **static_cast<CalledBatches *>(own);
+    return called.guard(std::int32_t{-1}, [&] {
+        called.object->begin(seed);
+        return std::int32_t{0};
+    });
+}
+
+inline std::int32_t glebe_hpp_batch(std::size_t index, glebe_batch *batch, void *own) noexcept {
+    Called<Batches> &called = **static_cast<CalledBatches *>(own);
+    return called.guard(std::int32_t{-1}, [&] {
+        const Batch given = called.object->batch(index);
+        const std::uint32_t known = batch->struct_size;
+        if (known < sizeof *batch) {
+            throw Error(GLEBE_STATUS_NOT_SUPPORTED, "the loaded libglebe is older than this header");
+        }
+        *batch = *given.get();
+        batch->struct_size = sizeof *batch;
+        return std::int32_t{0};
+    });
+}
+
+inline std::size_t glebe_hpp_images(std::size_t index, void *own) noexcept {
+    Called<Batches> &called = **static_cast<CalledBatches *>(own);
+    return called.guard(std::size_t{0}, [&] { return called.object->images(index).value_or(SIZE_MAX); });
+}
+
+inline void glebe_hpp_batches_destroy(void *own) noexcept { delete static_cast<CalledBatches *>(own); }
+
+inline std::int32_t glebe_hpp_event(std::int32_t event, glebe_event_context *context, void *own) noexcept {
+    Called<Callback> &called = **static_cast<CalledCallback *>(own);
+    if (event == GLEBE_EVENT_EXCEPTION) {
+        // What ended the run is what comes out of it.
+        try {
+            EventContext shown(context);
+            called.object->event(Event::exception, shown);
+        } catch (...) {
+            return -1;
+        }
+        return 0;
+    }
+    return called.guard(std::int32_t{-1}, [&] {
+        EventContext shown(context);
+        called.object->event(static_cast<Event>(event), shown);
+        return std::int32_t{0};
+    });
+}
+
+inline void glebe_hpp_event_destroy(void *own) noexcept { delete static_cast<CalledCallback *>(own); }
+
+inline std::int32_t glebe_hpp_logits(std::size_t batch, std::size_t images, const float *logits, std::size_t length,
+                                     void *own) noexcept {
+    Called<LogitsFunction> &called = *static_cast<Called<LogitsFunction> *>(own);
+    return called.guard(std::int32_t{-1}, [&] {
+        (*called.object)(batch, images, Span<const float>(logits, length));
+        return std::int32_t{0};
+    });
+}
+
+} // extern "C"
+
+} // namespace detail
+
+class Trainer;
+
+/// Gives the batches of an epoch to one run at a time.
+class Loader {
+public:
+    /// Of images [M, C, H, W] and classes [M, H, W] in memory, which are copied. The last batch is filled up.
+    ///
+    /// @param trainer   whose batches these are: it tells the sizes.
+    /// @param shuffled  whether they come in another order in every epoch, which the seed decides.
+    /// @throws Error GLEBE_STATUS_MISMATCH for arrays of wrong lengths; GLEBE_STATUS_OUT_OF_MEMORY.
+    Loader(const Trainer &trainer, const std::vector<float> &images, const std::vector<std::uint8_t> &labels,
+           bool shuffled = false);
+
+    /// Of a class of the program's own.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT for no object.
+    explicit Loader(std::shared_ptr<Batches> batches) {
+        if (batches == nullptr) {
+            throw Error(GLEBE_STATUS_INVALID_ARGUMENT, "batches is NULL");
+        }
+        called_ = std::make_shared<detail::Called<Batches>>(std::move(batches));
+        auto owned = std::make_unique<detail::CalledBatches>(called_);
+        glebe_loader_functions functions;
+        detail::check(glebe_loader_functions_init(&functions, sizeof functions));
+        functions.batches = detail::glebe_hpp_batches;
+        functions.begin = detail::glebe_hpp_begin;
+        functions.batch = detail::glebe_hpp_batch;
+        functions.images = detail::glebe_hpp_images;
+        functions.user_data = owned.release();
+        functions.destroy = detail::glebe_hpp_batches_destroy;
+        glebe_loader *handle = nullptr;
+        detail::call([&](glebe_error **error) { return glebe_loader_new_functions(&functions, &handle, error); });
+        handle_.reset(handle);
+    }
+
+    [[nodiscard]] glebe_loader *get() const noexcept { return handle_.get(); }
+
+private:
+    friend class Trainer;
+
+    /// The object that is called; none for arrays.
+    detail::CalledBatches called_;
+    detail::Handle<glebe_loader, glebe_loader_free> handle_;
+};
+
 /// Loss, gradients and update of one model on batches of one shape, with the weights and the optimizer's state. A call
 /// that throws leaves both as they were. One thread at a time, also for const functions.
 class Trainer {
 public:
     /// A tensor that is trained, or a running statistic that steps update.
-    struct Tensor {
-        /// Name of the initializer.
-        std::string name;
-        /// Sizes, outermost first.
-        std::vector<std::size_t> shape;
-    };
+    using Tensor = glebe::Tensor;
 
     /// What Trainer::apply did.
     struct Applied {
@@ -1308,7 +1976,7 @@ public:
     ///
     /// @throws Error GLEBE_STATUS_INVALID_STATE unless they were wanted.
     [[nodiscard]] std::vector<float> logits() const {
-        std::vector<float> values(product(logits_shape()));
+        std::vector<float> values(detail::product(logits_shape()));
         detail::call([&](glebe_error **error) {
             return glebe_trainer_logits(handle_.get(), values.data(), values.size(), error);
         });
@@ -1317,14 +1985,14 @@ public:
 
     /// Shape [N, C, H, W] of the images.
     [[nodiscard]] std::vector<std::size_t> image_shape() const {
-        return shape([&](std::size_t *sizes, std::size_t length) {
+        return detail::shape([&](std::size_t *sizes, std::size_t length) {
             return glebe_trainer_image_shape(handle_.get(), sizes, length);
         });
     }
 
     /// Shape [N, K, H, W] of the logits.
     [[nodiscard]] std::vector<std::size_t> logits_shape() const {
-        return shape([&](std::size_t *sizes, std::size_t length) {
+        return detail::shape([&](std::size_t *sizes, std::size_t length) {
             return glebe_trainer_logits_shape(handle_.get(), sizes, length);
         });
     }
@@ -1334,7 +2002,7 @@ public:
         std::vector<Tensor> all(glebe_trainer_tensor_count(handle_.get()));
         for (std::size_t index = 0; index < all.size(); ++index) {
             all[index].name = detail::text(glebe_trainer_tensor_name(handle_.get(), index));
-            all[index].shape = shape([&](std::size_t *sizes, std::size_t length) {
+            all[index].shape = detail::shape([&](std::size_t *sizes, std::size_t length) {
                 return glebe_trainer_tensor_shape(handle_.get(), index, sizes, length);
             });
         }
@@ -1382,22 +2050,177 @@ public:
     /// As export_model, with the moving averages in place of the weights.
     void export_averages(const std::string &path, bool overwrite = false) const { write(path, 1, overwrite); }
 
+    /// Says how the training goes; may be called again between runs: for more epochs, for example.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT for an option out of range; see glebe_trainer_set_fit_options.
+    void set_fit_options(const FitOptions &options) {
+        const detail::FitCall given(options);
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_set_fit_options(handle_.get(), given.get(), error);
+        });
+    }
+
+    /// Lets a callback be told of all events of the runs from now on, of Event::trainer_init at once. Several are called
+    /// in the order in which they were added. It lives as long as the trainer.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT for no object; GLEBE_STATUS_INVALID_STATE within a run.
+    /// @throws what trainer_init throws; the callback is not added then.
+    void add(std::shared_ptr<Callback> callback) {
+        if (callback == nullptr) {
+            throw Error(GLEBE_STATUS_INVALID_ARGUMENT, "callback is NULL");
+        }
+        const auto called = std::make_shared<detail::Called<Callback>>(std::move(callback));
+        auto owned = std::make_unique<detail::CalledCallback>(called);
+        called_.push_back(called);
+        const detail::Outcome outcome([&](glebe_error **error) {
+            return glebe_trainer_add_events(handle_.get(), detail::glebe_hpp_event, owned.release(),
+                                            detail::glebe_hpp_event_destroy, error);
+        });
+        try {
+            called->rethrow();
+            outcome.check();
+        } catch (...) {
+            called_.pop_back();
+            throw;
+        }
+    }
+
+    /// Trains for the epochs that are left. See glebe_trainer_fit.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_STATE without set_fit_options, and where the fit before was interrupted within an
+    ///         epoch and none is resumed; as step(); errors of files for checkpoints.
+    /// @throws what a callback or Batches throws.
+    void fit(Loader &train) { fit_with(train, nullptr); }
+
+    /// As above, and validates in between.
+    void fit(Loader &train, Loader &validation) { fit_with(train, &validation); }
+
+    /// Validates, without training.
+    ///
+    /// @throws as fit().
+    Metrics validate(Loader &data) { return evaluate(data, glebe_trainer_validate); }
+
+    /// Tests: as validate(), with the events of a test.
+    Metrics test(Loader &data) { return evaluate(data, glebe_trainer_test); }
+
+    /// Predicts: the logits of every batch.
+    ///
+    /// @param take  takes them; empty: callbacks have them at Event::prediction_end.
+    /// @throws as fit(), and what `take` throws.
+    void predict(Loader &data, const LogitsFunction &take = {}) {
+        // Shared with nobody: it does not outlive the call.
+        detail::Called<LogitsFunction> taker(std::make_shared<LogitsFunction>(take));
+        run({&data}, [&](glebe_error **error) {
+            const glebe_status status = glebe_trainer_predict(handle_.get(), data.get(),
+                                                              take ? detail::glebe_hpp_logits : nullptr, &taker, nullptr,
+                                                              error);
+            return status;
+        }, [&] { taker.rethrow(); });
+    }
+
+    /// Predicts over parts of the data, in the order given, between Event::inference_start and Event::inference_end;
+    /// callbacks take the logits.
+    ///
+    /// @throws as fit().
+    void infer(const std::vector<std::pair<Split, Loader *>> &parts) {
+        std::vector<std::int32_t> splits;
+        std::vector<glebe_loader *> handles;
+        std::vector<const Loader *> loaders;
+        for (const auto &[split, loader] : parts) {
+            splits.push_back(static_cast<std::int32_t>(split));
+            handles.push_back(loader == nullptr ? nullptr : loader->get());
+            loaders.push_back(loader);
+        }
+        run(loaders, [&](glebe_error **error) {
+            return glebe_trainer_infer(handle_.get(), splits.data(), handles.data(), splits.size(), error);
+        });
+    }
+
+    /// Lets the next fit() go on from a checkpoint, bit by bit as if it had never stopped.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_STATE without set_fit_options; GLEBE_STATUS_NOT_FOUND; GLEBE_STATUS_MISMATCH for a
+    ///         checkpoint of another model, seed or set of trained tensors.
+    void resume(const std::string &path) {
+        const char *c_path = detail::c_string(path, "path");
+        detail::call([&](glebe_error **error) { return glebe_trainer_resume(handle_.get(), c_path, error); });
+    }
+
+    /// As resume(), from the newest checkpoint of the folder of the options that can be read; whether there is one.
+    bool resume_newest() {
+        std::int32_t found = 0;
+        detail::call([&](glebe_error **error) { return glebe_trainer_resume_newest(handle_.get(), &found, error); });
+        return found != 0;
+    }
+
+    /// Writes where the training stands, at the end of an epoch.
+    void save_checkpoint(const std::string &path) {
+        const char *c_path = detail::c_string(path, "path");
+        detail::call([&](glebe_error **error) { return glebe_trainer_save_checkpoint(handle_.get(), c_path, error); });
+    }
+
+    /// Where the runs stand.
+    [[nodiscard]] RunState run_state() const {
+        return detail::run_state([&](glebe_run_state *found, glebe_error **error) {
+            return glebe_trainer_run_state(handle_.get(), found, error);
+        });
+    }
+
+    /// The message of the checkpoint that was loaded last; empty where none was.
+    [[nodiscard]] std::string checkpoint_message() const {
+        detail::Buffer message;
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_checkpoint_message(handle_.get(), &message.bytes, error);
+        });
+        return message.text();
+    }
+
     [[nodiscard]] glebe_trainer *get() const noexcept { return handle_.get(); }
 
 private:
-    [[nodiscard]] static std::size_t product(const std::vector<std::size_t> &shape) noexcept {
-        std::size_t count = 1;
-        for (const std::size_t size : shape) {
-            count *= size;
+    /// What callbacks and loaders threw comes before the error that it led to.
+    template <class Call>
+    void run(const std::vector<const Loader *> &loaders, Call &&function) {
+        run(loaders, std::forward<Call>(function), [] {});
+    }
+
+    template <class Call, class Rethrow>
+    void run(const std::vector<const Loader *> &loaders, Call &&function, Rethrow &&rethrow) {
+        const detail::Outcome outcome(std::forward<Call>(function));
+        rethrow();
+        for (const detail::CalledCallback &called : called_) {
+            called->rethrow();
         }
-        return count;
+        for (const Loader *loader : loaders) {
+            if (loader != nullptr && loader->called_ != nullptr) {
+                loader->called_->rethrow();
+            }
+        }
+        outcome.check();
+    }
+
+    void fit_with(Loader &train, Loader *validation) {
+        // A loader that was moved from is an error, none is not.
+        if (validation != nullptr && validation->get() == nullptr) {
+            throw Error(GLEBE_STATUS_INVALID_ARGUMENT, "validation is NULL");
+        }
+        run({&train, validation}, [&](glebe_error **error) {
+            return glebe_trainer_fit(handle_.get(), train.get(), validation == nullptr ? nullptr : validation->get(),
+                                     error);
+        });
     }
 
     template <class Call>
-    [[nodiscard]] static std::vector<std::size_t> shape(Call &&call) {
-        std::vector<std::size_t> sizes(call(nullptr, 0));
-        call(sizes.data(), sizes.size());
-        return sizes;
+    Metrics evaluate(Loader &data, Call &&function) {
+        glebe_metrics *handle = nullptr;
+        run({&data},
+            [&](glebe_error **error) { return function(handle_.get(), data.get(), &handle, error); });
+        const detail::Handle<glebe_metrics, glebe_metrics_free> found(handle);
+        Metrics metrics(glebe_metrics_count(found.get()));
+        for (std::size_t index = 0; index < metrics.size(); ++index) {
+            metrics[index].first = detail::text(glebe_metrics_name(found.get(), index));
+            metrics[index].second = glebe_metrics_value(found.get(), index);
+        }
+        return metrics;
     }
 
     [[nodiscard]] std::vector<float> get(std::int32_t kind, const std::string &name) const {
@@ -1405,7 +2228,7 @@ private:
         std::size_t count = 0;
         for (const Tensor &tensor : tensors()) {
             if (tensor.name == name) {
-                count = product(tensor.shape);
+                count = detail::product(tensor.shape);
             }
         }
         // One at least: memory for a name that is not there is not NULL, and the error is the library's.
@@ -1424,8 +2247,20 @@ private:
         });
     }
 
+    /// What the library calls, and what it threw.
+    std::vector<detail::CalledCallback> called_;
     detail::Handle<glebe_trainer, glebe_trainer_free> handle_;
 };
+
+inline Loader::Loader(const Trainer &trainer, const std::vector<float> &images,
+                      const std::vector<std::uint8_t> &labels, bool shuffled) {
+    glebe_loader *handle = nullptr;
+    detail::call([&](glebe_error **error) {
+        return glebe_loader_new_arrays(trainer.get(), images.data(), images.size(), labels.data(), labels.size(),
+                                       shuffled ? 1 : 0, &handle, error);
+    });
+    handle_.reset(handle);
+}
 
 } // namespace glebe
 

@@ -89,6 +89,40 @@ fn the_example_of_training() {
 }
 
 #[test]
+fn the_example_of_epochs() {
+    let folder = fixtures();
+    let program = compile(&root().join("examples/c/fit.c"), folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let run_it = || {
+        let arguments = [at("batches.onnx"), at("tuned.onnx"), at("checkpoints")];
+        String::from_utf8(run(Command::new(&program).args(arguments)).stdout).unwrap()
+    };
+    let text = run_it();
+    let losses: Vec<f64> =
+        text.lines().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(losses.len(), 5);
+    assert!(losses[4] < 0.8 * losses[0], "{text}");
+    assert!(text.starts_with("epoch 1 of 5, loss "), "{text}");
+    assert!(at("tuned.onnx").is_file());
+    // Again: there is nothing left to do.
+    let expected = "Loading checkpoint that was created at (epoch = 5, global_step = 15)\n";
+    assert_eq!(run_it(), expected);
+    let output =
+        Command::new(&program).args([at("none.onnx"), at("x.onnx"), at("checkpoints")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(glebe::ErrorKind::NotFound.code()));
+}
+
+#[test]
+fn runs_and_their_events() {
+    program("fit");
+}
+
+#[test]
+fn runs_under_memcheck() {
+    memcheck("tests/capi/fit.c", &[""]);
+}
+
+#[test]
 fn training_under_memcheck() {
     memcheck("tests/capi/trainer.c", &[""]);
 }

@@ -115,6 +115,101 @@ static inline glebe_buffer *a_state(void)
     CHECK(glebe_trainer_state(a_trainer(), &state, NULL) == GLEBE_STATUS_OK);
     return &state;
 }
+
+static glebe_fit_options fit_options(void)
+{
+    glebe_fit_options options;
+    CHECK(glebe_fit_options_init(&options, sizeof options) == GLEBE_STATUS_OK);
+    options.epochs = 1;
+    options.checkpoint_folder = file("checkpoints");
+    return options;
+}
+
+static inline glebe_trainer *a_fit_trainer(void)
+{
+    glebe_trainer *trainer = a_trainer();
+    glebe_fit_options options = fit_options();
+    CHECK(glebe_trainer_set_fit_options(trainer, &options, NULL) == GLEBE_STATUS_OK);
+    return trainer;
+}
+
+static inline glebe_loader *a_loader(void)
+{
+    glebe_loader *loader = NULL;
+    const glebe_batch *batch = a_batch();
+    CHECK(glebe_loader_new_arrays(a_trainer(), batch->images, 12, batch->labels, 4, 0, &loader, NULL) ==
+          GLEBE_STATUS_OK);
+    return loader;
+}
+
+static inline glebe_metrics *a_metrics(void)
+{
+    glebe_metrics *metrics = NULL;
+    CHECK(glebe_trainer_validate(a_trainer(), a_loader(), &metrics, NULL) == GLEBE_STATUS_OK);
+    return metrics;
+}
+
+static inline const char *a_checkpoint(void)
+{
+    CHECK(glebe_trainer_save_checkpoint(a_fit_trainer(), file("made.safetensors"), NULL) == GLEBE_STATUS_OK);
+    return file("made.safetensors");
+}
+
+static size_t batches_it(void *user_data) { (void)user_data; return 1; }
+static int32_t batch_it(size_t index, glebe_batch *batch, void *user_data)
+{
+    (void)index; (void)user_data;
+    *batch = *a_batch();
+    return 0;
+}
+static int32_t event_it(int32_t event, glebe_event_context *context, void *user_data)
+{
+    (void)event; (void)context; (void)user_data;
+    return 0;
+}
+static int32_t logits_it(size_t index, size_t images, const float *logits, size_t length, void *user_data)
+{
+    (void)index; (void)images; (void)logits; (void)length; (void)user_data;
+    return 0;
+}
+
+/* The case that is run within an event, and its context. */
+static void (*waiting)(void);
+static int32_t waiting_for;
+static glebe_event_context *context;
+
+static int32_t run_waiting(int32_t event, glebe_event_context *now, void *user_data)
+{
+    (void)user_data;
+    context = now;
+    if (event == GLEBE_EVENT_TRAIN_START)
+        CHECK(glebe_event_want_logits(now, 1, NULL) == GLEBE_STATUS_OK);
+    if (event == waiting_for && waiting != NULL) {
+        waiting();
+        waiting = NULL;
+    }
+    return 0;
+}
+
+static inline void in_event(void (*body)(void), int32_t event)
+{
+    glebe_trainer *trainer = a_fit_trainer();
+    waiting = body;
+    waiting_for = event;
+    CHECK(glebe_trainer_add_events(trainer, run_waiting, NULL, NULL, NULL) == GLEBE_STATUS_OK);
+    CHECK(glebe_trainer_fit(trainer, a_loader(), a_loader(), NULL) == GLEBE_STATUS_OK);
+    CHECK(waiting == NULL);
+}
+
+static glebe_loader *out_loader;
+static glebe_metrics *out_metrics;
+static glebe_loader *loaders[1];
+static const int32_t splits[1] = {GLEBE_SPLIT_TEST};
+static glebe_loader_functions loader_functions;
+static glebe_fit_options given_fit_options;
+static glebe_run_state run_state;
+static const float *shown;
+static double real;
 static glebe_runtime *out_runtime;
 static glebe_model *out_model;
 static glebe_prediction *out_prediction;
@@ -130,7 +225,11 @@ static float numbers[16];
 static size_t sizes[4];
 static int32_t number;
 static glebe_image image;
+static int success;
+"#;
 
+/// What calls the cases.
+const MAIN: &str = r#"
 int main(int argc, char **argv)
 {
     CHECK(argc == 3);
@@ -146,7 +245,16 @@ int main(int argc, char **argv)
     glebe_segment_options_init(&segment_options, sizeof segment_options);
     glebe_load_options_init(&load_options, sizeof load_options);
     glebe_image_init(&image, sizeof image);
-    int success = 0;
+    out_loader = MARK;
+    out_metrics = MARK;
+    loaders[0] = a_loader();
+    given_fit_options = fit_options();
+    glebe_run_state_init(&run_state, sizeof run_state);
+    glebe_loader_functions_init(&loader_functions, sizeof loader_functions);
+    loader_functions.batches = batches_it;
+    loader_functions.batch = batch_it;
+    (void)event_it;
+    (void)logits_it;
     switch (atoi(argv[2])) {
 "#;
 
@@ -159,12 +267,46 @@ fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
         ("const glebe_prediction *" | "glebe_prediction *", _) => "a_prediction()",
         ("const glebe_trainer *" | "glebe_trainer *", _) => match function.name.as_str() {
             "glebe_trainer_apply" | "glebe_trainer_logits" => "a_waiting_trainer()",
+            "glebe_trainer_fit"
+            | "glebe_trainer_resume"
+            | "glebe_trainer_resume_newest"
+            | "glebe_trainer_save_checkpoint" => "a_fit_trainer()",
             _ => "a_trainer()",
         },
         ("const glebe_batch *" | "glebe_batch *", _) => "&batch",
         ("const glebe_trainer_options *" | "glebe_trainer_options *", _) => "&trainer_options",
         ("const glebe_load_options *" | "glebe_load_options *", _) => "&load_options",
         ("glebe_trainer **", _) => "&out_trainer",
+        ("const glebe_loader *" | "glebe_loader *", _) => "a_loader()",
+        ("glebe_loader **", _) => "&out_loader",
+        ("glebe_loader *const *", _) => "loaders",
+        ("const glebe_loader_functions *" | "glebe_loader_functions *", _) => "&loader_functions",
+        ("const glebe_fit_options *" | "glebe_fit_options *", _) => "&given_fit_options",
+        ("glebe_run_state *", _) => "&run_state",
+        ("const glebe_metrics *" | "glebe_metrics *", _) => "a_metrics()",
+        ("glebe_metrics **", _) => "&out_metrics",
+        ("const glebe_event_context *" | "glebe_event_context *", _) => "context",
+        ("glebe_event_fn", _) => "event_it",
+        ("glebe_logits_fn", _) => "logits_it",
+        ("const int32_t *", "splits") => "splits",
+        ("const float *", "images") => "a_batch()->images",
+        ("const uint8_t *", "labels") => "a_batch()->labels",
+        ("size_t", "images_len") => "12",
+        ("size_t", "labels_len") => "4",
+        ("const float **", _) => "&shown",
+        ("double *", _) => "&real",
+        ("double", _) => "0.5",
+        ("size_t", "length") if function.name == "glebe_trainer_infer" => "1",
+        ("const char *", "path") if function.name == "glebe_trainer_resume" => "a_checkpoint()",
+        ("const char *", "path") if function.name == "glebe_trainer_save_checkpoint" => {
+            return format!("file(\"out-{case}.safetensors\")");
+        }
+        ("const char *", "name") if function.name == "glebe_metrics_get" => "\"Loss\"",
+        ("const char *", "name")
+            if ["glebe_event_metric", "glebe_event_log"].contains(&function.name.as_str()) =>
+        {
+            "\"Loss\""
+        }
         ("float *", _) => "numbers",
         ("size_t *", _) => "sizes",
         ("int32_t *", _) => "&number",
@@ -173,7 +315,9 @@ fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
         ("size_t", "length") if function.name.ends_with("_shape") => "4",
         ("size_t", "length") if function.name.ends_with("_logits") => "8",
         ("size_t", "length") => "6",
-        ("const char *", "name") if function.name != "glebe_trainer_tensor" => {
+        ("const char *", "name")
+            if !["glebe_trainer_tensor", "glebe_event_tensor"].contains(&function.name.as_str()) =>
+        {
             panic!("{}: which name?", function.name)
         }
         ("const char *", "name") => "\"weights\"",
@@ -189,7 +333,7 @@ fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
             "file(\"weights.safetensors\")"
         }
         ("int32_t", "kind") => "GLEBE_TENSOR_WEIGHT",
-        ("int32_t", "wanted" | "averages" | "overwrite") => "0",
+        ("int32_t", "wanted" | "averages" | "overwrite" | "shuffled") => "0",
         ("const uint8_t *", "bytes") => "a_state()->data",
         ("size_t", "size") if function.name == "glebe_trainer_set_state" => "a_state()->size",
         ("const glebe_cancel_token *" | "glebe_cancel_token *", _) => "glebe_cancel_token_new()",
@@ -237,7 +381,9 @@ fn case(number: usize, function: &Function, index: usize) -> String {
         ("void", _) => format!("{call};"),
         ("glebe_status", true) => format!("CHECK({call} == GLEBE_STATUS_OK); success = 1;"),
         // An accessor of an error, whose neutral status is "ok".
-        ("glebe_status", false) if function.name == "glebe_error_code" => {
+        ("glebe_status", false)
+            if ["glebe_error_code", "glebe_event_error_code"].contains(&function.name.as_str()) =>
+        {
             format!("CHECK({call} == GLEBE_STATUS_OK);")
         }
         ("glebe_status", false) if has_error => {
@@ -246,11 +392,26 @@ fn case(number: usize, function: &Function, index: usize) -> String {
         ("glebe_status", false) => format!("CHECK({call} == GLEBE_STATUS_INVALID_ARGUMENT);"),
         ("size_t", true) => format!("CHECK({call} != 0);"),
         ("int64_t", false) => format!("CHECK({call} == -1);"),
+        // Not a number is what no metric has.
+        ("double", false) if function.name.ends_with("_value") => format!("CHECK({call} != {call});"),
         ("size_t" | "int32_t" | "uint64_t" | "double", false) => format!("CHECK({call} == 0);"),
         (result, false) if result.ends_with('*') => format!("CHECK({call} == NULL);"),
         (result, _) => panic!("{}: no neutral value is known for {result}: add one", function.name),
     };
-    format!("    case {number}: /* {} */\n        {body}\n        break;\n", null.name)
+    format!("static void case_{number}(void) /* {} */\n{{\n    {body}\n}}\n", null.name)
+}
+
+/// How a case is called: those that need the context of an event within one at which there is what they ask for.
+fn invocation(number: usize, function: &Function, index: usize) -> String {
+    let has_context = |parameter: &Parameter| parameter.kind.ends_with("glebe_event_context *");
+    if has_context(&function.parameters[index]) || !function.parameters.iter().any(has_context) {
+        return format!("    case {number}: case_{number}(); break;\n");
+    }
+    let event = match function.name.as_str() {
+        "glebe_event_metric" => "GLEBE_EVENT_METRICS_END",
+        _ => "GLEBE_EVENT_OPTIMIZER_STEP_START",
+    };
+    format!("    case {number}: in_event(case_{number}, {event}); break;\n")
 }
 
 #[test]
@@ -264,17 +425,21 @@ fn null_for_every_pointer() {
     assert_eq!(functions.len(), declared.count(), "functions that the scan has not found");
 
     let mut program = PROLOGUE.replace("@ROOT@", env!("CARGO_MANIFEST_DIR"));
+    let mut invocations = String::new();
     let mut cases = Vec::new();
     for function in &functions {
         for index in 0..function.parameters.len() {
             if function.parameters[index].is_pointer() {
                 write!(program, "{}", case(cases.len(), function, index)).unwrap();
+                invocations.push_str(&invocation(cases.len(), function, index));
                 cases.push(format!("{}, {}", function.name, function.parameters[index].name));
             }
         }
     }
+    program.push_str(MAIN);
+    program.push_str(&invocations);
     program.push_str(
-        "    default: CHECK(0);\n    }\n    CHECK(error == NULL);\n    if (!success) {\n        CHECK(out_runtime == MARK && out_model == MARK && out_prediction == MARK && out_trainer == MARK);\n        CHECK(buffer.data == NULL && buffer.size == 0);\n    }\n    return 0;\n}\n",
+        "    default: CHECK(0);\n    }\n    CHECK(error == NULL);\n    if (!success) {\n        CHECK(out_runtime == MARK && out_model == MARK && out_prediction == MARK && out_trainer == MARK && out_loader == MARK && out_metrics == MARK);\n        CHECK(buffer.data == NULL && buffer.size == 0);\n    }\n    return 0;\n}\n",
     );
     let pointers: usize =
         functions.iter().flat_map(|function| &function.parameters).filter(|p| p.is_pointer()).count();

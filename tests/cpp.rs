@@ -308,6 +308,26 @@ fn the_example_of_training_learns() {
 }
 
 #[test]
+fn the_example_of_epochs_goes_on() {
+    let programs = programs();
+    let program = compile(&programs.folder, "fit", &[root().join("examples/cpp/fit.cpp")]);
+    let folder = TempDir::new().unwrap();
+    write_fixtures(folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let run = || {
+        let arguments = [at("linear.onnx"), at("out.onnx"), at("checkpoints")];
+        text(done(command(&program).args(arguments)).stdout)
+    };
+    let output = run();
+    let losses: Vec<f64> =
+        output.lines().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(losses.len(), 5);
+    assert!(losses[4] < 0.8 * losses[0], "{output}");
+    assert!(at("out.onnx").is_file());
+    assert_eq!(run(), "Loading checkpoint that was created at (epoch = 5, global_step = 15)\n");
+}
+
+#[test]
 fn the_example_under_valgrind() {
     if !have("valgrind") {
         return;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The order of the header.
-const FILES: [&str; 19] = [
+const FILES: [&str; 27] = [
     "status",
     "library",
     "boundary",
@@ -24,6 +24,14 @@ const FILES: [&str; 19] = [
     "trainer_options",
     "trainer",
     "checkpoint",
+    "fit_options",
+    "run_state",
+    "loader",
+    "metrics",
+    "event",
+    "event_context",
+    "event_arrays",
+    "fit",
 ];
 
 fn root() -> PathBuf {

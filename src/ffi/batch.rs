@@ -79,6 +79,28 @@ pub unsafe extern "C" fn glebe_batch_init(batch: *mut glebe_batch, size: usize) 
     unsafe { init(batch, size) }
 }
 
+/// A batch as C has it.
+pub(super) fn shown(batch: &Batch<'_>) -> glebe_batch {
+    let (label_type, labels) = match batch.labels {
+        Labels::U8(labels) => (GLEBE_DATA_TYPE_U8, labels.as_ptr().cast()),
+        Labels::I32(labels) => (GLEBE_DATA_TYPE_I32, labels.as_ptr().cast()),
+        Labels::I64(labels) => (GLEBE_DATA_TYPE_I64, labels.as_ptr().cast()),
+        Labels::F32(labels) => (GLEBE_DATA_TYPE_F32, labels.as_ptr().cast()),
+    };
+    glebe_batch {
+        label_type,
+        images: batch.images.as_ptr(),
+        images_len: batch.images.len(),
+        labels,
+        labels_len: batch.labels.len(),
+        mask: batch.mask.map_or(null(), <[u8]>::as_ptr),
+        mask_len: batch.mask.map_or(0, <[u8]>::len),
+        keys: batch.keys.map_or(null(), <[u64]>::as_ptr),
+        keys_len: batch.keys.map_or(0, <[u64]>::len),
+        ..glebe_batch::defaults()
+    }
+}
+
 /// The batch in the types of Rust, for as long as the call lasts.
 ///
 /// # Safety

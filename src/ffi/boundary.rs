@@ -258,6 +258,33 @@ pub(super) unsafe fn slice<'a, T>(pointer: *const T, length: usize, name: &str) 
     Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
 }
 
+/// `values` for C, which has room for `length` of them; NULL is no room.
+///
+/// # Safety
+/// `target` is NULL, or `length` values may be written there.
+pub(super) unsafe fn some_of<T: Copy>(values: &[T], target: *mut T, length: usize) -> usize {
+    if let Ok(target) = Out::new(target, "") {
+        // SAFETY: by this function's contract.
+        unsafe { target.fill(&values[..values.len().min(length)]) };
+    }
+    values.len()
+}
+
+/// # Errors
+/// [`ErrorKind::Mismatch`] for room for another number of values.
+///
+/// # Safety
+/// `length` values may be written to the target.
+pub(super) unsafe fn copy(values: &[f32], target: Out<f32>, length: usize) -> Result<()> {
+    if values.len() != length {
+        let message = format!("expected room for {} values, got {length}", values.len());
+        return Err(Error::new(ErrorKind::Mismatch, message));
+    }
+    // SAFETY: by this function's contract.
+    unsafe { target.fill(values) };
+    Ok(())
+}
+
 /// `length` strings.
 ///
 /// # Errors
@@ -404,6 +431,51 @@ pub(super) unsafe fn init<T: Versioned>(pointer: *mut T, size: usize) -> glebe_s
         pointer.cast::<u32>().write_unaligned(size as u32);
     }
     GLEBE_STATUS_OK
+}
+
+/// Fills a struct that the caller has initialised, as far as the caller knows it.
+pub(super) struct SizedOut<T: Versioned> {
+    pointer: *mut T,
+    size: usize,
+}
+
+impl<T: Versioned> SizedOut<T> {
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`]: NULL; a size that no version has.
+    ///
+    /// # Safety
+    /// `pointer` is NULL or points to as many bytes as its first field says, which may be written.
+    pub(super) unsafe fn new(pointer: *mut T, name: &str) -> Result<SizedOut<T>> {
+        // SAFETY: by this function's contract.
+        let (_, size) = unsafe { read_known(pointer.cast_const(), name)? };
+        Ok(SizedOut { pointer, size })
+    }
+
+    /// # Safety
+    /// The struct of [`SizedOut::new`] may be written still.
+    pub(super) unsafe fn put(self, value: T) {
+        let bytes = self.pointer.cast::<u8>();
+        let known = self.size.min(size_of::<T>());
+        // SAFETY: `size` bytes may be written by the contract of `new`; `known` is within them, and holds the first field,
+        // a u32, which stays what the caller said.
+        unsafe {
+            std::ptr::copy_nonoverlapping((&raw const value).cast::<u8>(), bytes, known);
+            self.pointer.cast::<u32>().write_unaligned(self.size as u32);
+        }
+    }
+}
+
+/// What a program's function returned: the error that ends the run, unless it is 0.
+///
+/// # Errors
+/// Of the kind that the number stands for; [`ErrorKind::Cancelled`] for others and for [`ErrorKind::Internal`], which is
+/// no defect of this library.
+pub(super) fn returned(code: i32, function: impl FnOnce() -> String) -> Result<()> {
+    if code == 0 {
+        return Ok(());
+    }
+    let kind = ErrorKind::from_code(code).filter(|kind| *kind != ErrorKind::Internal);
+    Err(Error::new(kind.unwrap_or(ErrorKind::Cancelled), format!("{} returned {code}", function())))
 }
 
 /// What a program gave along with a callback; released when dropped, and so exactly once.

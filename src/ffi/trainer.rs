@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, TryLockError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::batch::{batch, glebe_batch};
-use crate::ffi::boundary::{Handle, Out, borrow, c_text, free, neutral, peek, slice, status, text};
+use crate::ffi::boundary::{
+    Handle, Out, borrow, c_text, copy, free, neutral, peek, slice, some_of, status, text,
+};
 use crate::ffi::buffer::glebe_buffer;
 use crate::ffi::error::glebe_error;
 use crate::ffi::field::{flag, pick};
@@ -48,6 +50,8 @@ pub(super) struct Work {
     pub(super) trainer: Trainer,
     /// Of the last step by itself.
     pub(super) logits: Option<Vec<f32>>,
+    /// Whether it was said how a training goes.
+    pub(super) has_fit_options: bool,
 }
 
 impl glebe_trainer {
@@ -105,7 +109,7 @@ pub unsafe extern "C" fn glebe_trainer_new(
             });
             // Nothing to fit until it is said how.
             let trainer = Trainer::new(step, FitOptions::new(0, 0.0), Callbacks::new())?;
-            let work = Mutex::new(Work { trainer, logits: None });
+            let work = Mutex::new(Work { trainer, logits: None, has_fit_options: false });
             out.put(Box::into_raw(Box::new(glebe_trainer(Handle::new(Inner { facts, work })))));
             Ok(())
         })
@@ -349,18 +353,6 @@ pub unsafe extern "C" fn glebe_trainer_logits(
     }
 }
 
-/// # Safety
-/// `length` values may be written to the target.
-unsafe fn copy(values: &[f32], target: Out<f32>, length: usize) -> Result<()> {
-    if values.len() != length {
-        let message = format!("expected room for {} values, got {length}", values.len());
-        return Err(Error::new(ErrorKind::Mismatch, message));
-    }
-    // SAFETY: by this function's contract.
-    unsafe { target.fill(values) };
-    Ok(())
-}
-
 /// Shape [N, C, H, W] of the images.
 ///
 /// @param trainer  the trainer.
@@ -374,7 +366,7 @@ pub unsafe extern "C" fn glebe_trainer_image_shape(
     length: usize,
 ) -> usize {
     // SAFETY: NULL or as the header's contract wants them.
-    neutral(0, || unsafe { Some(sizes(&peek(trainer)?.facts().image_shape, shape, length)) })
+    neutral(0, || unsafe { Some(some_of(&peek(trainer)?.facts().image_shape, shape, length)) })
 }
 
 /// Shape [N, K, H, W] of the logits. Labels have [N, H, W] of it.
@@ -390,17 +382,7 @@ pub unsafe extern "C" fn glebe_trainer_logits_shape(
     length: usize,
 ) -> usize {
     // SAFETY: NULL or as the header's contract wants them.
-    neutral(0, || unsafe { Some(sizes(&peek(trainer)?.facts().logits_shape, shape, length)) })
-}
-
-/// # Safety
-/// `target` is NULL, or `length` sizes may be written there.
-unsafe fn sizes(shape: &[usize], target: *mut usize, length: usize) -> usize {
-    if let Ok(target) = Out::new(target, "shape") {
-        // SAFETY: by this function's contract.
-        unsafe { target.fill(&shape[..shape.len().min(length)]) };
-    }
-    shape.len()
+    neutral(0, || unsafe { Some(some_of(&peek(trainer)?.facts().logits_shape, shape, length)) })
 }
 
 /// Number of tensors that are trained, and of running statistics that steps update.
@@ -443,7 +425,7 @@ pub unsafe extern "C" fn glebe_trainer_tensor_shape(
         // SAFETY: NULL or as the header's contract wants them.
         unsafe {
             let (_, own) = peek(trainer)?.facts().tensors.get(index)?;
-            Some(sizes(own, shape, length))
+            Some(some_of(own, shape, length))
         }
     })
 }

@@ -1,6 +1,6 @@
 //! Which checkpoints a training writes, and which it goes on from.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,10 +27,13 @@ pub struct Checkpoints {
     pub best: Option<(String, Mode)>,
 }
 
-/// The value of the best metric so far, kept in checkpoints.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+/// What is known of the best metric, kept in checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Best {
+    /// The best value so far.
     pub(super) value: Option<f64>,
+    /// Whether it is that of the last epoch.
+    pub(super) is_now: bool,
 }
 
 impl Checkpoints {
@@ -50,42 +53,59 @@ impl Checkpoints {
         fs::create_dir_all(&self.folder).map_err(|error| Error::io("make", &self.folder, error))
     }
 
-    /// The files that are due after an epoch.
+    /// Takes note of the metrics of an epoch.
     ///
     /// # Errors
     /// `InvalidArgument` for a best metric that is none of `metrics`, though there was a validation.
-    pub(super) fn due(
-        &self,
-        epoch: u64,
-        is_last: bool,
-        metrics: &[(String, f64)],
-        best: &mut Best,
-    ) -> Result<Vec<PathBuf>> {
+    pub(super) fn judge(&self, metrics: &[(String, f64)], best: &mut Best) -> Result<()> {
+        best.is_now = false;
+        let Some((name, mode)) = &self.best else { return Ok(()) };
+        match metrics.iter().find(|(own, _)| own == name) {
+            Some((_, value)) if mode.is_better(*value, best.value, 0.0) => {
+                *best = Best { value: Some(*value), is_now: true };
+                Ok(())
+            }
+            Some(_) => Ok(()),
+            // An epoch without validation.
+            None if name.starts_with("val/") && !metrics.iter().any(|(own, _)| own.starts_with("val/")) => {
+                Ok(())
+            }
+            None => {
+                let names: Vec<&str> = metrics.iter().map(|(own, _)| own.as_str()).collect();
+                let message =
+                    format!("checkpoints: no metric {name:?} to choose the best by: {}", names.join(", "));
+                Err(Error::new(ErrorKind::InvalidArgument, message))
+            }
+        }
+    }
+
+    /// The files that are due after an epoch.
+    pub(super) fn due(&self, epoch: u64, is_last: bool, is_best: bool) -> Vec<PathBuf> {
         let mut files = Vec::new();
+        if is_best {
+            files.push(self.folder.join(BEST));
+        }
         if epoch.is_multiple_of(self.every) || is_last {
             if self.keep > 0 {
                 files.push(self.folder.join(format!("epoch-{epoch}.safetensors")));
             }
             files.push(self.folder.join(LAST));
         }
-        let Some((name, mode)) = &self.best else { return Ok(files) };
-        match metrics.iter().find(|(own, _)| own == name) {
-            Some((_, value)) if mode.is_better(*value, best.value, 0.0) => {
-                best.value = Some(*value);
-                // Before the others, which say how good it is.
-                files.insert(0, self.folder.join(BEST));
-            }
-            Some(_) => {}
-            // An epoch without validation.
-            None if name.starts_with("val/") && !metrics.iter().any(|(own, _)| own.starts_with("val/")) => {}
-            None => {
-                let names: Vec<&str> = metrics.iter().map(|(own, _)| own.as_str()).collect();
-                let message =
-                    format!("checkpoints: no metric {name:?} to choose the best by: {}", names.join(", "));
-                return Err(Error::new(ErrorKind::InvalidArgument, message));
+        files
+    }
+
+    /// Writes those of the files that a run which was killed had not come to. Files of the same or of later epochs stay.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::write`].
+    pub(super) fn complete(&self, files: &[PathBuf], checkpoint: &Checkpoint) -> Result<()> {
+        for path in files {
+            if !Checkpoint::read(path).is_ok_and(|own| own.epoch >= checkpoint.epoch) {
+                checkpoint.write(path)?;
             }
         }
-        Ok(files)
+        self.rotate(checkpoint.epoch);
+        Ok(())
     }
 
     /// Takes the checkpoints of earlier epochs away that are more than is kept; what cannot be taken away is warned of.

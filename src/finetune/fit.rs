@@ -1,15 +1,18 @@
 //! Epochs of training.
 
+use std::path::PathBuf;
+
 use crate::data::Loader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::access::Shown;
 use crate::finetune::checkpoint::Checkpoint;
-use crate::finetune::checkpoints::BEST;
+use crate::finetune::checkpoints::{BEST, Checkpoints};
 use crate::finetune::evaluation::{Mean, begin};
 use crate::finetune::fit_options::Tail;
 use crate::finetune::trainer::{BEST_STATE, Trainer};
 use crate::hooks::{Event, Phase, TrainerState};
 use crate::metrics::metric_type::{TRAIN_PREFIX, VALIDATION_PREFIX};
+use crate::metrics::number_text::shortest;
 use crate::random::SplitMix64;
 
 impl Trainer {
@@ -93,19 +96,29 @@ impl Trainer {
         self.announce(checkpoint.message())?;
         self.step.set_state(&checkpoint.train)?;
         self.callbacks.load_state_dict(&checkpoint.callbacks)?;
-        self.best.value = checkpoint.callbacks.get(BEST_STATE).and_then(serde_json::Value::as_f64);
+        let best = checkpoint.callbacks.get(BEST_STATE).cloned().unwrap_or_default();
+        self.best = serde_json::from_value(best).unwrap_or_default();
         (self.state.epoch, self.state.global_step) = (checkpoint.epoch, checkpoint.global_step);
         self.state.should_stop = checkpoint.should_stop;
         self.state.random = checkpoint.random;
+        if let Some(checkpoints) = &self.options.checkpoints {
+            checkpoints.complete(&self.due(checkpoints), checkpoint)?;
+        }
         self.is_within_epoch = false;
         Ok(())
+    }
+
+    /// The checkpoints that are due after this epoch.
+    fn due(&self, checkpoints: &Checkpoints) -> Vec<PathBuf> {
+        let is_last = self.state.epoch == self.options.epochs || self.state.should_stop;
+        checkpoints.due(self.state.epoch, is_last, self.best.is_now)
     }
 
     /// Writes the checkpoints that are due.
     fn save(&mut self, metrics: &[(String, f64)]) -> Result<()> {
         let Some(checkpoints) = self.options.checkpoints.clone() else { return Ok(()) };
-        let is_last = self.state.epoch == self.options.epochs || self.state.should_stop;
-        let files = checkpoints.due(self.state.epoch, is_last, metrics, &mut self.best)?;
+        checkpoints.judge(metrics, &mut self.best)?;
+        let files = self.due(&checkpoints);
         if files.is_empty() {
             return Ok(());
         }
@@ -189,8 +202,9 @@ impl Trainer {
             return Ok(());
         }
         let TrainerState { epoch, batch, learning_rate, .. } = &self.state;
+        let rate = shortest(*learning_rate);
         let message = format!(
-            "the loss is {loss} at epoch {epoch}, batch {batch}, with a learning rate of {learning_rate}: expected a \
+            "the loss is {loss} at epoch {epoch}, batch {batch}, with a learning rate of {rate}: expected a \
              number; the weights are those of before this batch"
         );
         Err(Error::new(ErrorKind::InvalidState, message))

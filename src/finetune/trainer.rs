@@ -107,14 +107,18 @@ impl Trainer {
     /// How the runs to come go on. `epochs` counts those that are done, too.
     ///
     /// # Errors
-    /// `InvalidArgument` for settings out of range; `Mismatch` for another seed than that of the checkpoint that the next
-    /// fit goes on from; `Io` for a folder that cannot be made. Nothing has changed then.
+    /// `InvalidArgument` for settings out of range; `InvalidState` for moving averages that there are not; `Mismatch` for
+    /// another seed than that of the checkpoint that the next fit goes on from; `Io` for a folder that cannot be made. It
+    /// goes on as before then.
     pub fn set_options(&mut self, options: FitOptions) -> Result<()> {
         options.check()?;
         if let Some(checkpoint) = &self.resumed {
             check_seed(checkpoint, &options)?;
         }
         let scores = score_keeper(&self.step, &options)?;
+        if options.evaluate_averages {
+            self.step.check_averages()?;
+        }
         if let Some(checkpoints) = &options.checkpoints {
             checkpoints.make_folder()?;
         }
@@ -199,7 +203,7 @@ impl Trainer {
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         self.check_whole()?;
         let mut callbacks = self.callbacks.state_dict();
-        callbacks.insert(BEST_STATE.to_owned(), self.best.value.into());
+        callbacks.insert(BEST_STATE.to_owned(), serde_json::json!(self.best));
         Ok(Checkpoint {
             epoch: self.state.epoch,
             global_step: self.state.global_step,

@@ -148,6 +148,51 @@ _Static_assert(offsetof(glebe_load_options, filter) == 16, "");
 _Static_assert(offsetof(glebe_load_options, key) == 24, "");
 _Static_assert(offsetof(glebe_load_options, norm_epsilon) == 32, "");
 
+_Static_assert(sizeof(glebe_fit_options) == 152, "");
+_Static_assert(offsetof(glebe_fit_options, struct_size) == 0, "");
+_Static_assert(offsetof(glebe_fit_options, tail) == 4, "");
+_Static_assert(offsetof(glebe_fit_options, epochs) == 8, "");
+_Static_assert(offsetof(glebe_fit_options, learning_rate) == 16, "");
+_Static_assert(offsetof(glebe_fit_options, accumulate) == 24, "");
+_Static_assert(offsetof(glebe_fit_options, validate_every) == 32, "");
+_Static_assert(offsetof(glebe_fit_options, seed) == 40, "");
+_Static_assert(offsetof(glebe_fit_options, split_index) == 48, "");
+_Static_assert(offsetof(glebe_fit_options, splits) == 56, "");
+_Static_assert(offsetof(glebe_fit_options, schedule) == 64, "");
+_Static_assert(offsetof(glebe_fit_options, checkpoint_mode) == 68, "");
+_Static_assert(offsetof(glebe_fit_options, schedule_warm_up) == 72, "");
+_Static_assert(offsetof(glebe_fit_options, schedule_least) == 80, "");
+_Static_assert(offsetof(glebe_fit_options, schedule_gamma) == 88, "");
+_Static_assert(offsetof(glebe_fit_options, schedule_size) == 96, "");
+_Static_assert(offsetof(glebe_fit_options, schedule_milestones) == 104, "");
+_Static_assert(offsetof(glebe_fit_options, schedule_milestones_len) == 112, "");
+_Static_assert(offsetof(glebe_fit_options, checkpoint_folder) == 120, "");
+_Static_assert(offsetof(glebe_fit_options, checkpoint_every) == 128, "");
+_Static_assert(offsetof(glebe_fit_options, checkpoint_keep) == 136, "");
+_Static_assert(offsetof(glebe_fit_options, checkpoint_best) == 144, "");
+
+_Static_assert(sizeof(glebe_run_state) == 64, "");
+_Static_assert(offsetof(glebe_run_state, struct_size) == 0, "");
+_Static_assert(offsetof(glebe_run_state, phase) == 4, "");
+_Static_assert(offsetof(glebe_run_state, epoch) == 8, "");
+_Static_assert(offsetof(glebe_run_state, epochs) == 16, "");
+_Static_assert(offsetof(glebe_run_state, batch) == 24, "");
+_Static_assert(offsetof(glebe_run_state, batches) == 32, "");
+_Static_assert(offsetof(glebe_run_state, global_step) == 40, "");
+_Static_assert(offsetof(glebe_run_state, learning_rate) == 48, "");
+_Static_assert(offsetof(glebe_run_state, split) == 56, "");
+_Static_assert(offsetof(glebe_run_state, should_stop) == 60, "");
+
+_Static_assert(sizeof(glebe_loader_functions) == 56, "");
+_Static_assert(offsetof(glebe_loader_functions, struct_size) == 0, "");
+_Static_assert(offsetof(glebe_loader_functions, reserved) == 4, "");
+_Static_assert(offsetof(glebe_loader_functions, batches) == 8, "");
+_Static_assert(offsetof(glebe_loader_functions, begin) == 16, "");
+_Static_assert(offsetof(glebe_loader_functions, batch) == 24, "");
+_Static_assert(offsetof(glebe_loader_functions, images) == 32, "");
+_Static_assert(offsetof(glebe_loader_functions, user_data) == 40, "");
+_Static_assert(offsetof(glebe_loader_functions, destroy) == 48, "");
+
 int main(void)
 {
     return 0;

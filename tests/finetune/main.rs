@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
 mod adapters;
+mod bad_runs;
 mod cache;
 mod evaluation;
 mod files;
@@ -14,3 +15,4 @@ mod schedules;
 mod state;
 mod steps;
 mod updates;
+mod verbs;

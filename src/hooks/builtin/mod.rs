@@ -9,6 +9,8 @@ mod curves;
 mod epoch_csv;
 mod epoch_times;
 mod image_metrics;
+#[cfg(feature = "cli")]
+mod progress_bar;
 mod progress_file;
 mod run_record;
 mod storing_log;
@@ -20,6 +22,8 @@ pub use curves::TrainingCurves;
 pub use epoch_csv::EpochCsv;
 pub use epoch_times::EpochTimes;
 pub use image_metrics::ImageMetrics;
+#[cfg(feature = "cli")]
+pub use progress_bar::ProgressBar;
 pub use progress_file::ProgressFile;
 pub use run_record::RunRecord;
 pub use storing_log::StoringLog;
