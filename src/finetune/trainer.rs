@@ -93,6 +93,11 @@ impl Trainer {
         &self.state
     }
 
+    /// How its runs go.
+    pub fn options(&self) -> &FitOptions {
+        &self.options
+    }
+
     /// The step, with the weights as they are.
     pub fn step(&self) -> &TrainStep {
         &self.step

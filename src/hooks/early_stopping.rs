@@ -53,7 +53,7 @@ struct Watched {
 /// Stops training when none of some metrics of the validation has become better for a while.
 ///
 /// It looks at the end of each validation: a metric is exhausted when it has not become better by more than `min_delta`
-/// more than `patience` times in a row (0: at the first), or is not finite; when all are, training ends after the epoch. As
+/// more than `patience` times in a row (0: at the first), is not finite, or is out of [bounds](EarlyStopping::bounds); when all are, training ends after the epoch. As
 /// ClinicaDL's, except that several of them do not overrule each other: who wants to stop, stops.
 #[derive(Debug)]
 pub struct EarlyStopping {
@@ -61,12 +61,14 @@ pub struct EarlyStopping {
     patience: u64,
     min_delta: f64,
     check_finite: bool,
+    bounds: [f64; 2],
 }
 
 impl EarlyStopping {
     /// Watches one metric with a patience of 3.
     pub fn new(metric: &str, mode: Mode) -> EarlyStopping {
-        EarlyStopping { metrics: Vec::new(), patience: 3, min_delta: 0.0, check_finite: true }
+        let bounds = [f64::NEG_INFINITY, f64::INFINITY];
+        EarlyStopping { metrics: Vec::new(), patience: 3, min_delta: 0.0, check_finite: true, bounds }
             .and(metric, mode)
     }
 
@@ -88,6 +90,12 @@ impl EarlyStopping {
         self
     }
 
+    /// A value below the lower or above the upper bound exhausts its metric at once.
+    pub fn bounds(mut self, lower: f64, upper: f64) -> EarlyStopping {
+        self.bounds = [lower, upper];
+        self
+    }
+
     /// Whether a value that is not finite exhausts its metric at once; it does by default.
     pub fn check_finite(mut self, check: bool) -> EarlyStopping {
         self.check_finite = check;
@@ -105,7 +113,8 @@ impl Callback for EarlyStopping {
             } else {
                 own.failures += 1;
             }
-            exhausted &= own.failures > self.patience || (self.check_finite && !value.is_finite());
+            let is_out = value < self.bounds[0] || value > self.bounds[1];
+            exhausted &= own.failures > self.patience || is_out || (self.check_finite && !value.is_finite());
         }
         if exhausted && !self.metrics.is_empty() {
             context.state.should_stop = true;
@@ -185,6 +194,15 @@ mod tests {
             stops_at(&mut EarlyStopping::new("m0", Mode::Lowest).check_finite(false), &[&[f64::NAN]]),
             None
         );
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_ends_it_at_once() {
+        let rows: [&[f64]; 3] = [&[0.5], &[0.4], &[0.1]];
+        let own = || EarlyStopping::new("m0", Mode::Lowest);
+        assert_eq!(stops_at(&mut own().bounds(0.2, 1.0), &rows), Some(2));
+        assert_eq!(stops_at(&mut own().bounds(0.0, 0.45), &rows), Some(0));
+        assert_eq!(stops_at(&mut own().bounds(0.1, 0.5), &rows), None);
     }
 
     #[test]

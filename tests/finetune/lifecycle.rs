@@ -239,7 +239,7 @@ impl DeliraHooks for OfDelira {
 fn delira_is_told_of_epochs_and_answered() {
     let log = Recorder::default();
     let view = Delira::new(OfDelira(log.clone()), Some("Loss"));
-    let trainer = fit(view, |options| options.epochs = 5).unwrap();
+    let trainer = fit(view, |options| (options.epochs, options.scoring) = (5, None)).unwrap();
     assert_eq!(
         log.taken(),
         ["begin 1 [] Some(\"Loss\")", "end 1 1", "begin 2 [\"Loss\"] Some(\"Loss\")", "end 2 1"]
