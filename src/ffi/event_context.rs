@@ -424,6 +424,9 @@ mod tests {
         fn batch(&self) -> Result<crate::data::Batch<'_>> {
             Err(Error::internal("none"))
         }
+        fn truth(&self) -> Result<crate::hooks::Truth<'_>> {
+            Err(Error::internal("none"))
+        }
         fn images(&self) -> usize {
             3
         }
