@@ -23,7 +23,7 @@
  *     glebe_runtime_free(runtime);
  *
  * Link with -lglebe. ONNX Runtime is not linked; glebe_runtime_load finds and loads it. A longer example is
- * examples/c/segment.c. The rest of this page holds for every function below.
+ * examples/c/segment.c, of training examples/c/fit.c. The rest of this page holds for every function below.
  *
  * ABI. The shared library is libglebe.so.N with N = GLEBE_ABI_VERSION. Within one N, functions and struct fields are
  * only added, numbers are never reused, and what exists keeps its meaning: a program runs with the library it was
@@ -55,10 +55,12 @@
  * else GLEBE_STATUS_INVALID_ARGUMENT. Fields called reserved must be 0.
  *
  * CALLBACKS come as (function, user_data, destroy). destroy(user_data) is called exactly once for each call that was
- * given it, whatever the outcome, also when that call fails before it has begun. A progress callback that returns
- * something other than 0 cancels its job. A callback must return normally: a C++ exception or a longjmp that leaves it
- * is undefined behaviour. Catch, keep, cancel the job, and rethrow when the job has returned, as glebe.hpp does. It
- * may call functions of the library, but must not free what is in use.
+ * given it, whatever the outcome, also when that call fails before it has begun; where a handle keeps the function,
+ * when that is freed. A progress callback that returns something other than 0 cancels its job; so do the functions of
+ * a training's loaders and events, and the job returns what they did where it is a status. A callback must return
+ * normally: a C++ exception or a longjmp that leaves it is undefined behaviour. Catch, keep, cancel the job, and
+ * rethrow when the job has returned, as glebe.hpp does. It may call functions of the library, but must not free what
+ * is in use.
  *
  * THREADS. A function that takes a handle as const may be called by several threads at the same time on the same
  * handle; a function that takes it without const (the _free functions) needs it for itself. Jobs on one model run side
@@ -1373,39 +1375,6 @@ typedef struct {
 } glebe_trainer_options;
 
 /**
- * Which weights of a checkpoint are loaded. Fill it with glebe_load_options_init, then change what is wanted.
- */
-typedef struct {
-    /**
-     * sizeof(glebe_load_options), set by the init function.
-     */
-    uint32_t struct_size;
-    /**
-     * 1: tensors that are missing, too many or of another shape are left out; 0 (default): they are
-     * GLEBE_STATUS_MISMATCH.
-     */
-    int32_t partial;
-    /**
-     * Only tensors whose names begin so, by what follows: "student.". NULL: all. The prefixes of wrappers ("model.",
-     * "module.") need no mention.
-     */
-    const char *prefix;
-    /**
-     * Only tensors of these names, those in the model or in the checkpoint: patterns, separated by commas, with ! to
-     * leave out: "!head.*". NULL: all.
-     */
-    const char *filter;
-    /**
-     * Key of the state dict in the file, where it is none of the usual ones: "model_ema". NULL: it is.
-     */
-    const char *key;
-    /**
-     * What BatchNorm adds to its variance, for those that the model's exporter folded: 1e-5, as in PyTorch.
-     */
-    double norm_epsilon;
-} glebe_load_options;
-
-/**
  * How a training goes. Fill it with glebe_fit_options_init, then set epochs, and change what else is wanted.
  *
  * Everything that pointers point to must stay as it is until glebe_trainer_set_fit_options returns; the library keeps
@@ -1656,6 +1625,39 @@ typedef int32_t (*glebe_logits_fn)(size_t batch,
                                    const float *logits,
                                    size_t length,
                                    void *user_data);
+
+/**
+ * Which weights of a checkpoint are loaded. Fill it with glebe_load_options_init, then change what is wanted.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_load_options), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * 1: tensors that are missing, too many or of another shape are left out; 0 (default): they are
+     * GLEBE_STATUS_MISMATCH.
+     */
+    int32_t partial;
+    /**
+     * Only tensors whose names begin so, by what follows: "student.". NULL: all. The prefixes of wrappers ("model.",
+     * "module.") need no mention.
+     */
+    const char *prefix;
+    /**
+     * Only tensors of these names, those in the model or in the checkpoint: patterns, separated by commas, with ! to
+     * leave out: "!head.*". NULL: all.
+     */
+    const char *filter;
+    /**
+     * Key of the state dict in the file, where it is none of the usual ones: "model_ema". NULL: it is.
+     */
+    const char *key;
+    /**
+     * What BatchNorm adds to its variance, for those that the model's exporter folded: 1e-5, as in PyTorch.
+     */
+    double norm_epsilon;
+} glebe_load_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -2394,56 +2396,6 @@ glebe_status glebe_trainer_export(const glebe_trainer *trainer,
  * Fills `options` with the defaults.
  *
  * @param options  the struct to fill.
- * @param size     sizeof(glebe_load_options).
- * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
- *         zeros.
- */
-glebe_status glebe_load_options_init(glebe_load_options *options,
-                                     size_t size);
-
-/**
- * What a checkpoint holds, as the JSON object that `glebe inspect CHECKPOINT --json` prints: names and shapes of its
- * tensors, where it comes from, and `message`, the line that is logged when it is loaded. Lightning's .ckpt, .pth,
- * .pth.tar, safetensors and the library's own files are read; nothing in them is run.
- *
- * @param path   the file.
- * @param json   the text; free it with glebe_buffer_free.
- * @param error  nullable.
- * @return GLEBE_STATUS_NOT_FOUND, GLEBE_STATUS_PERMISSION_DENIED, GLEBE_STATUS_IO; GLEBE_STATUS_INVALID_ARGUMENT for a
- *         file that is damaged or no checkpoint; GLEBE_STATUS_NOT_SUPPORTED; GLEBE_STATUS_LIMIT_EXCEEDED.
- */
-glebe_status glebe_checkpoint_inspect(const char *path,
-                                      glebe_buffer *json,
-                                      glebe_error **error);
-
-/**
- * Takes over the weights of a checkpoint that another program or an earlier run has written, trained and frozen ones. The
- * optimizer begins anew, updates count from 0. Callbacks hear of it before the weights change. On failure the weights stay
- * as they were.
- *
- * The trainer is built anew, which takes as long as glebe_trainer_new.
- *
- * @param trainer  the trainer.
- * @param path     the file.
- * @param options  nullable: the defaults.
- * @param report   nullable: a JSON object with `message`, the line that says where the checkpoint comes from (empty where
- *                 it does not say), and `report`: `loaded`, `missing`, `unexpected`, `misshaped` with all names; free it
- *                 with glebe_buffer_free.
- * @param error    nullable.
- * @return as glebe_checkpoint_inspect; GLEBE_STATUS_MISMATCH where tensors are missing, too many or of another shape
- *         (unless partial), where nothing fits, and for a BatchNorm that is neither in the model nor can be folded;
- *         GLEBE_STATUS_INVALID_STATE while gradients wait; a callback's.
- */
-glebe_status glebe_trainer_load_checkpoint(glebe_trainer *trainer,
-                                           const char *path,
-                                           const glebe_load_options *options,
-                                           glebe_buffer *report,
-                                           glebe_error **error);
-
-/**
- * Fills `options` with the defaults.
- *
- * @param options  the struct to fill.
  * @param size     sizeof(glebe_fit_options).
  * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
  *         zeros.
@@ -2756,6 +2708,24 @@ glebe_status glebe_event_logits(const glebe_event_context *context,
                                 glebe_error **error);
 
 /**
+ * What the pixels of the batch at hand are, as the loss sees them: classes [N, H, W], 0 where a pixel does not count, and
+ * a mask [N, H, W], 0 where it does not, else 1. From GLEBE_EVENT_BACKWARD_START or GLEBE_EVENT_METRICS_START to
+ * GLEBE_EVENT_BATCH_END.
+ *
+ * @param context  the event's.
+ * @param classes  the classes, valid during the event.
+ * @param mask     the mask, valid during the event.
+ * @param length   number of values of each.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_STATE at other events, for a regression, and after the event.
+ */
+glebe_status glebe_event_truth(const glebe_event_context *context,
+                               const int64_t **classes,
+                               const float **mask,
+                               size_t *length,
+                               glebe_error **error);
+
+/**
  * Shape [N, C, H, W] of the images.
  *
  * @param context  the event's.
@@ -2987,6 +2957,56 @@ glebe_status glebe_trainer_run_state(const glebe_trainer *trainer,
 glebe_status glebe_trainer_checkpoint_message(const glebe_trainer *trainer,
                                               glebe_buffer *message,
                                               glebe_error **error);
+
+/**
+ * Fills `options` with the defaults.
+ *
+ * @param options  the struct to fill.
+ * @param size     sizeof(glebe_load_options).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
+ */
+glebe_status glebe_load_options_init(glebe_load_options *options,
+                                     size_t size);
+
+/**
+ * What a checkpoint holds, as the JSON object that `glebe inspect CHECKPOINT --json` prints: names and shapes of its
+ * tensors, where it comes from, and `message`, the line that is logged when it is loaded. Lightning's .ckpt, .pth,
+ * .pth.tar, safetensors and the library's own files are read; nothing in them is run.
+ *
+ * @param path   the file.
+ * @param json   the text; free it with glebe_buffer_free.
+ * @param error  nullable.
+ * @return GLEBE_STATUS_NOT_FOUND, GLEBE_STATUS_PERMISSION_DENIED, GLEBE_STATUS_IO; GLEBE_STATUS_INVALID_ARGUMENT for a
+ *         file that is damaged or no checkpoint; GLEBE_STATUS_NOT_SUPPORTED; GLEBE_STATUS_LIMIT_EXCEEDED.
+ */
+glebe_status glebe_checkpoint_inspect(const char *path,
+                                      glebe_buffer *json,
+                                      glebe_error **error);
+
+/**
+ * Takes over the weights of a checkpoint that another program or an earlier run has written, trained and frozen ones. The
+ * optimizer begins anew, updates count from 0. Callbacks hear of it before the weights change. On failure the weights stay
+ * as they were.
+ *
+ * The trainer is built anew, which takes as long as glebe_trainer_new.
+ *
+ * @param trainer  the trainer.
+ * @param path     the file.
+ * @param options  nullable: the defaults.
+ * @param report   nullable: a JSON object with `message`, the line that says where the checkpoint comes from (empty where
+ *                 it does not say), and `report`: `loaded`, `missing`, `unexpected`, `misshaped` with all names; free it
+ *                 with glebe_buffer_free.
+ * @param error    nullable.
+ * @return as glebe_checkpoint_inspect; GLEBE_STATUS_MISMATCH where tensors are missing, too many or of another shape
+ *         (unless partial), where nothing fits, and for a BatchNorm that is neither in the model nor can be folded;
+ *         GLEBE_STATUS_INVALID_STATE while gradients wait; a callback's.
+ */
+glebe_status glebe_trainer_load_checkpoint(glebe_trainer *trainer,
+                                           const char *path,
+                                           const glebe_load_options *options,
+                                           glebe_buffer *report,
+                                           glebe_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -12,7 +12,7 @@
  *     options.progress = [](const glebe::Progress &now) { return now.done < 1000; };
  *     model.segment_file("in.tif", "out.tif", options);
  *
- * Link with -lglebe. A longer example is examples/cpp/segment.cpp. There is nothing to compile but this header; it
+ * Link with -lglebe. Longer examples are examples/cpp/segment.cpp and fit.cpp. There is nothing to compile but this header; it
  * may be included in any number of translation units. What glebe.h says of files, threads, forks and memory holds
  * here too; this page tells what C++ adds.
  *
@@ -1498,6 +1498,26 @@ public:
         std::size_t length = 0;
         detail::call([&](glebe_error **error) { return glebe_event_logits(context_, &values, &length, error); });
         return Span<const float>(values, length);
+    }
+
+    /// What the pixels of a batch are, as the loss sees them.
+    struct Truth {
+        Span<const std::int64_t> classes; ///< Classes [N, H, W], 0 where a pixel does not count.
+        Span<const float> mask;           ///< [N, H, W]: 1 where a pixel counts, else 0.
+    };
+
+    /// Of the batch at hand, valid during the call: from Event::backward_start or Event::metrics_start to
+    /// Event::batch_end.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_STATE at other events, and for a regression.
+    [[nodiscard]] Truth truth() const {
+        const std::int64_t *classes = nullptr;
+        const float *mask = nullptr;
+        std::size_t length = 0;
+        detail::call([&](glebe_error **error) {
+            return glebe_event_truth(context_, &classes, &mask, &length, error);
+        });
+        return Truth{Span<const std::int64_t>(classes, length), Span<const float>(mask, length)};
     }
 
     /// Shape [N, C, H, W] of the images.

@@ -209,6 +209,7 @@ static glebe_loader_functions loader_functions;
 static glebe_fit_options given_fit_options;
 static glebe_run_state run_state;
 static const float *shown;
+static const int64_t *shown_classes;
 static double real;
 static glebe_runtime *out_runtime;
 static glebe_model *out_model;
@@ -254,6 +255,7 @@ int main(int argc, char **argv)
     loader_functions.batches = batches_it;
     loader_functions.batch = batch_it;
     (void)event_it;
+    (void)shown_classes;
     (void)logits_it;
     switch (atoi(argv[2])) {
 "#;
@@ -294,6 +296,7 @@ fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
         ("size_t", "images_len") => "12",
         ("size_t", "labels_len") => "4",
         ("const float **", _) => "&shown",
+        ("const int64_t **", _) => "&shown_classes",
         ("double *", _) => "&real",
         ("double", _) => "0.5",
         ("size_t", "length") if function.name == "glebe_trainer_infer" => "1",

@@ -23,7 +23,6 @@ const FILES: [&str; 27] = [
     "batch",
     "trainer_options",
     "trainer",
-    "checkpoint",
     "fit_options",
     "run_state",
     "loader",
@@ -32,6 +31,7 @@ const FILES: [&str; 27] = [
     "event_context",
     "event_arrays",
     "fit",
+    "checkpoint",
 ];
 
 fn root() -> PathBuf {

@@ -76,6 +76,42 @@ pub unsafe extern "C" fn glebe_event_logits(
     }
 }
 
+/// What the pixels of the batch at hand are, as the loss sees them: classes [N, H, W], 0 where a pixel does not count, and
+/// a mask [N, H, W], 0 where it does not, else 1. From GLEBE_EVENT_BACKWARD_START or GLEBE_EVENT_METRICS_START to
+/// GLEBE_EVENT_BATCH_END.
+///
+/// @param context  the event's.
+/// @param classes  the classes, valid during the event.
+/// @param mask     the mask, valid during the event.
+/// @param length   number of values of each.
+/// @param error    nullable.
+/// @return GLEBE_STATUS_INVALID_STATE at other events, for a regression, and after the event.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn glebe_event_truth(
+    context: *const glebe_event_context,
+    classes: *mut *const i64,
+    mask: *mut *const f32,
+    length: *mut usize,
+    error: *mut *mut glebe_error,
+) -> glebe_status {
+    // SAFETY: all pointers are NULL or as the header's contract wants them.
+    unsafe {
+        status(error, || {
+            let own = borrow(context, "context")?;
+            let (classes_out, mask_out) = (Out::new(classes, "classes")?, Out::new(mask, "mask")?);
+            let length_out = Out::new(length, "length")?;
+            let (classes, mask, length) = own.access(|access| {
+                let truth = access.truth()?;
+                Ok((truth.classes.as_ptr(), truth.mask.as_ptr(), truth.classes.len()))
+            })?;
+            classes_out.put(classes);
+            mask_out.put(mask);
+            length_out.put(length);
+            Ok(())
+        })
+    }
+}
+
 /// Shape [N, C, H, W] of the images.
 ///
 /// @param context  the event's.

@@ -481,9 +481,10 @@ pub unsafe extern "C" fn glebe_trainer_updates(trainer: *const glebe_trainer) ->
 /// all kept may come without images.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn glebe_trainer_has_features(trainer: *const glebe_trainer, key: u64) -> i32 {
-    // SAFETY: NULL or a trainer, by the header's contract.
     neutral(0, || {
-        unsafe { peek(trainer) }?.enter(|work| Ok(i32::from(work.trainer.step().has_features(key)))).ok()
+        // SAFETY: NULL or a trainer, by the header's contract.
+        let trainer = unsafe { peek(trainer) }?;
+        trainer.enter(|work| Ok(i32::from(work.trainer.step().has_features(key)))).ok()
     })
 }
 

@@ -140,14 +140,6 @@ _Static_assert(offsetof(glebe_trainer_options, feature_folder) == 240, "");
 _Static_assert(offsetof(glebe_trainer_options, seed) == 248, "");
 _Static_assert(offsetof(glebe_trainer_options, cancel) == 256, "");
 
-_Static_assert(sizeof(glebe_load_options) == 40, "");
-_Static_assert(offsetof(glebe_load_options, struct_size) == 0, "");
-_Static_assert(offsetof(glebe_load_options, partial) == 4, "");
-_Static_assert(offsetof(glebe_load_options, prefix) == 8, "");
-_Static_assert(offsetof(glebe_load_options, filter) == 16, "");
-_Static_assert(offsetof(glebe_load_options, key) == 24, "");
-_Static_assert(offsetof(glebe_load_options, norm_epsilon) == 32, "");
-
 _Static_assert(sizeof(glebe_fit_options) == 152, "");
 _Static_assert(offsetof(glebe_fit_options, struct_size) == 0, "");
 _Static_assert(offsetof(glebe_fit_options, tail) == 4, "");
@@ -192,6 +184,14 @@ _Static_assert(offsetof(glebe_loader_functions, batch) == 24, "");
 _Static_assert(offsetof(glebe_loader_functions, images) == 32, "");
 _Static_assert(offsetof(glebe_loader_functions, user_data) == 40, "");
 _Static_assert(offsetof(glebe_loader_functions, destroy) == 48, "");
+
+_Static_assert(sizeof(glebe_load_options) == 40, "");
+_Static_assert(offsetof(glebe_load_options, struct_size) == 0, "");
+_Static_assert(offsetof(glebe_load_options, partial) == 4, "");
+_Static_assert(offsetof(glebe_load_options, prefix) == 8, "");
+_Static_assert(offsetof(glebe_load_options, filter) == 16, "");
+_Static_assert(offsetof(glebe_load_options, key) == 24, "");
+_Static_assert(offsetof(glebe_load_options, norm_epsilon) == 32, "");
 
 int main(void)
 {

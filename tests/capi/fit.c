@@ -550,6 +550,12 @@ static int32_t ask(int32_t event, glebe_event_context *context, void *user_data)
         OK(glebe_event_logits(context, &logits, &length, &error));
         OK(glebe_trainer_logits(own->by_hand, values, LOGITS, &error));
         CHECK(length == LOGITS && memcmp(logits, values, sizeof values) == 0);
+        const int64_t *classes = NULL;
+        const float *mask = NULL;
+        OK(glebe_event_truth(context, &classes, &mask, &length, &error));
+        CHECK(length == LABELS);
+        for (size_t i = 0; i < LABELS; i++)
+            CHECK(classes[i] == labels[index * LABELS + i] && mask[i] == 1);
         for (int32_t kind = GLEBE_TENSOR_WEIGHT; kind <= GLEBE_TENSOR_GRADIENT; kind++) {
             OK(glebe_event_tensor(context, kind, "weights", found, WEIGHTS, &error));
             OK(glebe_trainer_tensor(own->by_hand, kind, "weights", values, WEIGHTS, &error));

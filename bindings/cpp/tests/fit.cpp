@@ -365,6 +365,9 @@ TEST(a_callback_sees_and_decides) {
             CHECK(std::vector<float>(logits.begin(), logits.end()) == images(1));
             CHECK(context.gradient("weight").size() == 4 && context.gradient("weight")[0] != 0);
             CHECK(THROWN(glebe::Error, (void)context.weight("nothing")).status() == GLEBE_STATUS_INVALID_ARGUMENT);
+            const glebe::EventContext::Truth truth = context.truth();
+            CHECK(truth.classes.size() == 2 * label_len && truth.mask.size() == 2 * label_len);
+            CHECK(truth.classes[3] == labels(1)[3] && truth.mask[3] == 1.0F);
             ++seen;
         }
         void optimizer_step_start(glebe::EventContext &context) override { context.veto(); }
