@@ -131,7 +131,6 @@ pub(crate) fn class(y: usize, x: usize) -> f64 {
 #[cfg(feature = "raster")]
 fn raster(path: &Path, bands: usize) {
     use glebe::raster::{Format, RasterWriter, WriteSpec};
-    use glebe::weights::tensors::{self, NamedTensor};
 
     let mut spec = WriteSpec::new(SIZE, bands, glebe::DataType::U8);
     spec.format = Format::GTiff;
