@@ -109,13 +109,16 @@ pub trait Container {
     }
 }
 
+/// Metrics of a test, by name.
+pub type TestMetrics = Vec<(String, f64)>;
+
 /// Trains what a container holds, from the newest checkpoint on where there are any, and tests or infers with the
 /// weights of the end, or with the best where the options say so. Gives the trainer, and the metrics of a test.
 ///
 /// # Errors
 /// The container's; those of [`Trainer::new`], [`Trainer::resume_newest`], [`Trainer::fit`], [`Trainer::test`] and
 /// [`Trainer::infer`]; `InvalidArgument` without data for training or for a split of the inference.
-pub fn run_container(container: &mut dyn Container) -> Result<(Trainer, Option<Vec<(String, f64)>>)> {
+pub fn run_container(container: &mut dyn Container) -> Result<(Trainer, Option<TestMetrics>)> {
     let options = container.fit_options();
     let has_checkpoints = options.checkpoints.is_some();
     let mut trainer = Trainer::new(container.create_step()?, options, container.callbacks()?)?;
@@ -137,7 +140,7 @@ pub fn run_container(container: &mut dyn Container) -> Result<(Trainer, Option<V
         },
         AfterFit::Infer(splits) => {
             let mut data = container.inference_data()?;
-            for split in splits.iter().filter(|split| data.of(**split).is_none()) {
+            if let Some(split) = splits.iter().find(|split| data.of(**split).is_none()) {
                 let message = format!("the container has no data for inference on {}", split.name());
                 return Err(Error::invalid(message));
             }

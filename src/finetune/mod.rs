@@ -37,7 +37,7 @@ mod whole_run;
 pub use crate::data::{ArrayLoader, Batch, Labels, Loader};
 pub use checkpoint::{Checkpoint, fingerprint};
 pub use checkpoints::{BEST, Checkpoints, LAST};
-pub use container::{AfterFit, Container, Loaders, run_container};
+pub use container::{AfterFit, Container, Loaders, TestMetrics, run_container};
 pub use export::NOTE_KEY;
 pub use features::{CacheUse, FeatureCache};
 pub use fit_options::{FitOptions, Tail};

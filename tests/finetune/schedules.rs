@@ -57,8 +57,7 @@ fn rates(epochs: u64, first: f64, add: impl FnOnce(&mut Callbacks)) -> Vec<f64> 
     callbacks.add(rates.clone());
     let mut trainer = trainer(FitOptions::new(epochs, first), callbacks);
     trainer.fit(&mut one_batch(), Some(&mut one_batch())).unwrap();
-    let found = rates.0.lock().unwrap().clone();
-    found
+    rates.0.lock().unwrap().clone()
 }
 
 #[track_caller]

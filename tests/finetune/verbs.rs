@@ -170,9 +170,11 @@ fn predictions_drop_nothing_and_have_means_over_virtual_batches() {
         }
         right as f64 / all as f64
     };
-    for (size, groups) in
-        [(Some(3), vec![0..3, 3..5]), (Some(99), vec![0..5]), (None, (0..5).map(|at| at..at + 1).collect())]
-    {
+    for (size, groups) in [
+        (Some(3), vec![0..3, 3..5]),
+        (Some(99), std::iter::once(0..5).collect()),
+        (None, (0..5).map(|at| at..at + 1).collect()),
+    ] {
         let found = own.predict_all(&mut data, size).unwrap();
         assert_eq!(found.logits.concat(), outputs);
         assert_eq!(found.labels.len(), 5);
