@@ -227,11 +227,11 @@ unsafe fn scoring(given: &glebe_fit_options) -> Result<Option<Scoring>> {
     let Some(form) = pick("scores", given.scores, &forms)? else { return Ok(None) };
     // SAFETY: by this function's contract.
     let names = unsafe { texts(given.class_names, given.class_names_len, "class_names")? };
-    let mut scoring = Scoring::default();
-    scoring.form = form;
-    scoring.class_names = names.into_iter().map(str::to_owned).collect();
-    scoring.on_training = flag("score_training", given.score_training)?;
-    Ok(Some(scoring))
+    Ok(Some(Scoring {
+        form,
+        class_names: names.into_iter().map(str::to_owned).collect(),
+        on_training: flag("score_training", given.score_training)?,
+    }))
 }
 
 /// # Safety
