@@ -50,15 +50,30 @@ impl Trainer {
         Ok((data.batch(index)?, images))
     }
 
-    /// Batches without training, between two events.
+    /// Batches without training, between two events. Random numbers go on as if it had not been, also after an error.
     pub(super) fn evaluation(
         &mut self,
         data: &mut dyn Loader,
         phase: Phase,
+        events: [Event; 2],
+    ) -> Result<Vec<(String, f64)>> {
+        let random = self.state.random;
+        let found = self.evaluate_batches(data, phase, events, random);
+        if found.is_err() {
+            self.state.random = random;
+        }
+        found
+    }
+
+    fn evaluate_batches(
+        &mut self,
+        data: &mut dyn Loader,
+        phase: Phase,
         [start, end]: [Event; 2],
+        random: u64,
     ) -> Result<Vec<(String, f64)>> {
         let before = (self.state.phase, self.state.batch, self.state.batches);
-        let (random, seed) = (self.state.random, self.options.effective_seed());
+        let seed = self.options.effective_seed();
         (self.state.phase, self.state.batch, self.state.random) = (phase, 0, seed);
         tracing::debug!("Validation: Random seed set to: {seed}");
         self.is_collecting = true;

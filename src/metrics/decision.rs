@@ -24,10 +24,10 @@ pub fn decide(logits: &[f32], shape: &[usize], classes: &mut Vec<u16>) {
         classes.resize(start + pixels, 0);
         for (class, plane) in (1u16..).zip(image.chunks_exact(pixels).skip(1)) {
             for ((best, own), logit) in best.iter_mut().zip(&mut classes[start..]).zip(plane) {
-                // Not `>`: a NaN that came first gives way.
-                if *logit > *best || best.is_nan() && !logit.is_nan() {
-                    (*best, *own) = (*logit, class);
-                }
+                // Not `>` alone: a NaN that came first gives way. Without branches, which noise would mislead.
+                let is_more = (*logit > *best) | (best.is_nan() & !logit.is_nan());
+                *best = if is_more { *logit } else { *best };
+                *own = if is_more { class } else { *own };
             }
         }
     }
