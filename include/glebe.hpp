@@ -302,6 +302,16 @@ inline void check(glebe_status status) {
     return string.empty() ? nullptr : c_string(string, name);
 }
 
+/// As c_string, of each; valid as long as the strings.
+[[nodiscard]] inline std::vector<const char *> c_strings(const std::vector<std::string> &strings, const char *name) {
+    std::vector<const char *> list;
+    list.reserve(strings.size());
+    for (const std::string &string : strings) {
+        list.push_back(c_string(string, name));
+    }
+    return list;
+}
+
 inline void require_abi(std::uint32_t loaded) {
     if (loaded != GLEBE_ABI_VERSION) {
         throw Error(GLEBE_STATUS_NOT_SUPPORTED, "the loaded libglebe has ABI version " + std::to_string(loaded) +
@@ -349,8 +359,8 @@ template <class T>
 /// What the loaded library is, as a JSON object: see glebe_build_info.
 [[nodiscard]] inline std::string build_info() { return glebe_build_info(); }
 
-/// Throws where the loaded library is of another ABI than this header. Runtime, CancelToken, inspect_file and
-/// set_log_callback do it by themselves; nothing else can be called without one of them.
+/// Throws where the loaded library is of another ABI than this header. Runtime, CancelToken, inspect_file,
+/// inspect_checkpoint and set_log_callback do it by themselves; nothing else can be called without one of them.
 ///
 /// @throws Error GLEBE_STATUS_NOT_SUPPORTED.
 inline void check_abi() { detail::require_abi(glebe_abi_version()); }
@@ -442,6 +452,20 @@ inline void set_log_callback(LogLevel level, LogFunction function) {
     const char *c_path = detail::c_string(path, "path");
     detail::Buffer json;
     detail::call([&](glebe_error **error) { return glebe_inspect_file(c_path, &json.bytes, error); });
+    return json.text();
+}
+
+/// What a checkpoint holds, as the JSON object that `glebe inspect CHECKPOINT --json` prints: names and shapes of its
+/// tensors, where it comes from, and "message", the line that is logged when it is loaded. Nothing in the file is run.
+/// See glebe_checkpoint_inspect.
+///
+/// @throws Error GLEBE_STATUS_NOT_FOUND, GLEBE_STATUS_PERMISSION_DENIED, GLEBE_STATUS_IO; GLEBE_STATUS_INVALID_ARGUMENT
+///         for a file that is damaged or no checkpoint; GLEBE_STATUS_NOT_SUPPORTED; GLEBE_STATUS_LIMIT_EXCEEDED.
+[[nodiscard]] inline std::string inspect_checkpoint(const std::string &path) {
+    check_abi();
+    const char *c_path = detail::c_string(path, "path");
+    detail::Buffer json;
+    detail::call([&](glebe_error **error) { return glebe_checkpoint_inspect(c_path, &json.bytes, error); });
     return json.text();
 }
 
@@ -691,15 +715,6 @@ public:
     }
 
 private:
-    static std::vector<const char *> pointers(const std::vector<std::string> &strings, const char *name) {
-        std::vector<const char *> list;
-        list.reserve(strings.size());
-        for (const std::string &string : strings) {
-            list.push_back(c_string(string, name));
-        }
-        return list;
-    }
-
     const ProgressFunction &progress_;
     std::vector<const char *> keys_;
     std::vector<const char *> values_;
@@ -714,8 +729,8 @@ extern "C" inline std::int32_t glebe_hpp_progress(const glebe_progress *now, voi
 }
 
 inline SegmentCall::SegmentCall(const SegmentOptions &options)
-    : progress_(options.progress), class_names_(pointers(options.class_names, "class_names")),
-      drivers_(pointers(options.drivers, "drivers")) {
+    : progress_(options.progress), class_names_(c_strings(options.class_names, "class_names")),
+      drivers_(c_strings(options.drivers, "drivers")) {
     for (const auto &[key, value] : options.provider_options) {
         keys_.push_back(c_string(key, "provider_options"));
         values_.push_back(c_string(value, "provider_options"));
@@ -1232,6 +1247,33 @@ enum class Mode : std::int32_t {
     highest = GLEBE_MODE_HIGHEST,
 };
 
+/// What is measured of predictions: GLEBE_SCORES_*.
+enum class Scores : std::int32_t {
+    epoch = GLEBE_SCORES_EPOCH,                         ///< Of one confusion matrix of all pixels that count.
+    inner_eye = GLEBE_SCORES_INNER_EYE,                 ///< InnerEye's numbers: means over images.
+    geo_deep_learning = GLEBE_SCORES_GEO_DEEP_LEARNING, ///< geo-deep-learning's numbers: means over batches.
+    none = GLEBE_SCORES_NONE,                           ///< The loss alone.
+};
+
+/// Files that runs write: GLEBE_OUTPUT_*. Several are joined with |.
+enum class Output : std::uint32_t {
+    epoch_csv = GLEBE_OUTPUT_EPOCH_CSV,         ///< Train/epoch_metrics.csv and Val/epoch_metrics.csv.
+    batch_losses = GLEBE_OUTPUT_BATCH_LOSSES,   ///< batch_losses.csv.
+    clinicadl = GLEBE_OUTPUT_CLINICADL,         ///< ClinicaDL's logs and validation_metrics.
+    progress_log = GLEBE_OUTPUT_PROGRESS_LOG,   ///< geo-deep-learning's progress.log.
+    image_metrics = GLEBE_OUTPUT_IMAGE_METRICS, ///< metrics.csv and metrics_aggregates.csv of tests and inferences.
+    pictures = GLEBE_OUTPUT_PICTURES,           ///< PNG files of the first batch of every evaluation.
+    curves = GLEBE_OUTPUT_CURVES,               ///< curves.svg.
+    record = GLEBE_OUTPUT_RECORD,               ///< run.toml.
+    times = GLEBE_OUTPUT_TIMES,                 ///< Times of epochs and warnings of slow loading, in the log.
+    all = GLEBE_OUTPUT_ALL,
+};
+
+/// Both.
+[[nodiscard]] constexpr Output operator|(Output left, Output right) noexcept {
+    return static_cast<Output>(static_cast<std::uint32_t>(left) | static_cast<std::uint32_t>(right));
+}
+
 /// What a trainer is doing: GLEBE_PHASE_*.
 enum class Phase : std::int32_t {
     idle = GLEBE_PHASE_IDLE,
@@ -1329,6 +1371,37 @@ struct FitOptions {
     std::string checkpoint_best{};
     /// Which of its values are better.
     Mode checkpoint_mode = Mode::lowest;
+    /// Names of the classes in the names of metrics, one for each of the model's. Empty: their numbers.
+    std::vector<std::string> class_names{};
+    /// What is measured of predictions.
+    Scores scores = Scores::epoch;
+    /// Whether training batches are scored too, which costs a copy of their logits.
+    bool score_training = false;
+    /// Whether the weights of best.safetensors come back when training has ended. Needs checkpoint_best.
+    bool reload_best = false;
+    /// Whether evaluations take the moving averages of the weights. Needs TrainerOptions::ema_decay.
+    bool evaluate_averages = false;
+    /// Goes on with a loss that is not finite; without it that ends the run with GLEBE_STATUS_INVALID_STATE, before it
+    /// spoils the weights.
+    bool allow_non_finite = false;
+    /// Ends every epoch after so many training batches, for trials. 0: it does not.
+    std::uint64_t limit_train_batches = 0;
+};
+
+/// Which weights of a checkpoint are loaded: glebe_load_options.
+struct LoadOptions {
+    /// Leaves out tensors that are missing, too many or of another shape; without it they are GLEBE_STATUS_MISMATCH.
+    bool partial = false;
+    /// Only tensors whose names begin so, by what follows: "student.". Empty: all. The prefixes of wrappers ("model.",
+    /// "module.") need no mention.
+    std::string prefix{};
+    /// Only tensors of these names, those in the model or in the checkpoint: patterns, separated by commas, with ! to
+    /// leave out: "!head.*". Empty: all.
+    std::string filter{};
+    /// Key of the state dict in the file, where it is none of the usual ones: "model_ema". Empty: it is.
+    std::string key{};
+    /// What BatchNorm adds to its variance, for those that the model's exporter folded.
+    double norm_epsilon = 1e-5;
 };
 
 /// A tensor that is trained, or a running statistic that steps update.
@@ -1360,7 +1433,7 @@ namespace detail {
 /// The C struct with what it points to. Lives shorter than the options.
 class FitCall {
 public:
-    explicit FitCall(const FitOptions &options) {
+    explicit FitCall(const FitOptions &options) : class_names_(c_strings(options.class_names, "class_names")) {
         check(glebe_fit_options_init(&given_, sizeof given_));
         given_.tail = static_cast<std::int32_t>(options.tail);
         given_.epochs = options.epochs;
@@ -1382,6 +1455,14 @@ public:
         given_.checkpoint_every = options.checkpoint_every;
         given_.checkpoint_keep = options.checkpoint_keep;
         given_.checkpoint_best = c_string_or_null(options.checkpoint_best, "checkpoint_best");
+        given_.class_names = class_names_.data();
+        given_.class_names_len = class_names_.size();
+        given_.scores = static_cast<std::int32_t>(options.scores);
+        given_.score_training = options.score_training ? 1 : 0;
+        given_.reload_best = options.reload_best ? 1 : 0;
+        given_.evaluate_averages = options.evaluate_averages ? 1 : 0;
+        given_.allow_non_finite = options.allow_non_finite ? 1 : 0;
+        given_.limit_train_batches = options.limit_train_batches;
     }
     FitCall(const FitCall &) = delete;
     FitCall &operator=(const FitCall &) = delete;
@@ -1389,8 +1470,21 @@ public:
     [[nodiscard]] const glebe_fit_options *get() const noexcept { return &given_; }
 
 private:
+    std::vector<const char *> class_names_;
     glebe_fit_options given_{};
 };
+
+/// The C struct; its strings are those of the options, which live longer.
+[[nodiscard]] inline glebe_load_options load_options(const LoadOptions &options) {
+    glebe_load_options given;
+    check(glebe_load_options_init(&given, sizeof given));
+    given.partial = options.partial ? 1 : 0;
+    given.prefix = c_string_or_null(options.prefix, "prefix");
+    given.filter = c_string_or_null(options.filter, "filter");
+    given.key = c_string_or_null(options.key, "key");
+    given.norm_epsilon = options.norm_epsilon;
+    return given;
+}
 
 /// Number of elements of a tensor.
 [[nodiscard]] inline std::size_t product(const std::vector<std::size_t> &shape) noexcept {
@@ -2105,6 +2199,65 @@ public:
         }
     }
 
+    /// Adds the callbacks that write files of the runs to come into a folder; it is made where it is not there.
+    ///
+    /// @param outputs  which files: Output::epoch_csv | Output::curves.
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT for no file or one that there is not; GLEBE_STATUS_INVALID_STATE
+    ///         without set_fit_options, whose class names they take.
+    void add_outputs(const std::string &folder, Output outputs = Output::all) {
+        const char *c_folder = detail::c_string(folder, "folder");
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_add_outputs(handle_.get(), c_folder, static_cast<std::uint32_t>(outputs), error);
+        });
+    }
+
+    /// Ends the training when a metric of the validation has not become better for a while, or is not finite. Several
+    /// may be added: who wants to stop, stops.
+    ///
+    /// @param metric     its name in the validation: "Loss", "MeanIoU". One that there is not ends the run at its first
+    ///                   validation.
+    /// @param mode       which values are better.
+    /// @param patience   how many validations in a row without a better value are borne.
+    /// @param min_delta  by how much a value must be better, 0 or more.
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT.
+    void add_early_stopping(const std::string &metric, Mode mode, std::uint64_t patience, double min_delta = 0.0) {
+        const char *c_metric = detail::c_string(metric, "metric");
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_add_early_stopping(handle_.get(), c_metric, static_cast<std::int32_t>(mode), patience,
+                                                    min_delta, error);
+        });
+    }
+
+    /// Lowers the learning rate when a metric of the validation has not become better for a while: PyTorch's
+    /// ReduceLROnPlateau with a relative threshold of 1e-4.
+    ///
+    /// @param metric    its name in the validation: "Loss", "MeanIoU". One that there is not ends the run at its first
+    ///                  validation.
+    /// @param mode      which values are better.
+    /// @param factor    what the rate is multiplied with, above 0 and below 1.
+    /// @param patience  how many validations in a row without a better value are borne.
+    /// @param least     the smallest rate, 0 or more.
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT.
+    void add_plateau(const std::string &metric, Mode mode, double factor, std::uint64_t patience, double least = 0.0) {
+        const char *c_metric = detail::c_string(metric, "metric");
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_add_plateau(handle_.get(), c_metric, static_cast<std::int32_t>(mode), factor, patience,
+                                             least, error);
+        });
+    }
+
+    /// Lets the learning rate rise and fall once over all updates: PyTorch's OneCycleLR with its defaults, without a
+    /// cycle of the momentum. It takes the place of the schedule.
+    ///
+    /// @param most   the largest rate, above 0.
+    /// @param total  number of updates, 1 or more; behind the last the rate stays.
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT.
+    void add_one_cycle(double most, std::uint64_t total) {
+        detail::call([&](glebe_error **error) {
+            return glebe_trainer_add_one_cycle(handle_.get(), most, total, error);
+        });
+    }
+
     /// Trains for the epochs that are left. See glebe_trainer_fit.
     ///
     /// @throws Error GLEBE_STATUS_INVALID_STATE without set_fit_options, and where the fit before was interrupted within an
@@ -2114,6 +2267,22 @@ public:
 
     /// As above, and validates in between.
     void fit(Loader &train, Loader &validation) { fit_with(train, &validation); }
+
+    /// As fit(); then the weights of best.safetensors come back, where FitOptions::checkpoint_best says which those
+    /// are, and the test data are tested.
+    ///
+    /// @param validation  the batches to validate on. NULL: there is no validation.
+    /// @param test        the batches to test on. NULL: there is no test. No loader may be given twice.
+    /// @return the metrics of the test; none without test data.
+    /// @throws as fit().
+    std::optional<Metrics> fit_and_test(Loader &train, Loader *validation, Loader *test) {
+        require(validation, "validation");
+        require(test, "test");
+        return measured({&train, validation, test}, [&](glebe_metrics **found, glebe_error **error) {
+            return glebe_trainer_fit_and_test(handle_.get(), train.get(), handle_of(validation), handle_of(test),
+                                              found, error);
+        });
+    }
 
     /// Validates, without training.
     ///
@@ -2138,6 +2307,20 @@ public:
         }, [&] { taker.rethrow(); });
     }
 
+    /// Predicts all images and gives metrics as delira does: means over virtual batches, whatever the trainer's batch
+    /// size; the last one is as small as what is left. test() scores all images at once, which is what a result should
+    /// go by. Callbacks have the logits at Event::prediction_end.
+    ///
+    /// @param virtual_batch  images of a virtual batch, 1 or more.
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT for a virtual batch of 0.
+    /// @throws as fit().
+    Metrics predict_all(Loader &data, std::size_t virtual_batch = 1) {
+        const auto found = measured({&data}, [&](glebe_metrics **metrics, glebe_error **error) {
+            return glebe_trainer_predict_all(handle_.get(), data.get(), virtual_batch, metrics, error);
+        });
+        return found.value_or(Metrics());
+    }
+
     /// Predicts over parts of the data, in the order given, between Event::inference_start and Event::inference_end;
     /// callbacks take the logits.
     ///
@@ -2148,7 +2331,7 @@ public:
         std::vector<const Loader *> loaders;
         for (const auto &[split, loader] : parts) {
             splits.push_back(static_cast<std::int32_t>(split));
-            handles.push_back(loader == nullptr ? nullptr : loader->get());
+            handles.push_back(handle_of(loader));
             loaders.push_back(loader);
         }
         run(loaders, [&](glebe_error **error) {
@@ -2176,6 +2359,26 @@ public:
     void save_checkpoint(const std::string &path) {
         const char *c_path = detail::c_string(path, "path");
         detail::call([&](glebe_error **error) { return glebe_trainer_save_checkpoint(handle_.get(), c_path, error); });
+    }
+
+    /// Takes over the weights of a checkpoint that another program or an earlier run has written, trained and frozen
+    /// ones. The optimizer begins anew, updates count from 0. Callbacks hear of it before the weights change. It takes
+    /// as long as the constructor. Where it throws, the weights stay as they were.
+    ///
+    /// @return a JSON object with "message", the line that says where the checkpoint comes from (empty where it does
+    ///         not say), and "report": "loaded", "missing", "unexpected", "misshaped" with all names.
+    /// @throws Error as inspect_checkpoint(); GLEBE_STATUS_MISMATCH where tensors are missing, too many or of another
+    ///         shape (unless partial), where nothing fits, and for a BatchNorm that is neither in the model nor can be
+    ///         folded; GLEBE_STATUS_INVALID_STATE while gradients wait.
+    /// @throws what a callback throws.
+    std::string load_checkpoint(const std::string &path, const LoadOptions &options = {}) {
+        const char *c_path = detail::c_string(path, "path");
+        const glebe_load_options given = detail::load_options(options);
+        detail::Buffer report;
+        run({}, [&](glebe_error **error) {
+            return glebe_trainer_load_checkpoint(handle_.get(), c_path, &given, &report.bytes, error);
+        });
+        return report.text();
     }
 
     /// Where the runs stand.
@@ -2218,23 +2421,45 @@ private:
         outcome.check();
     }
 
-    void fit_with(Loader &train, Loader *validation) {
-        // A loader that was moved from is an error, none is not.
-        if (validation != nullptr && validation->get() == nullptr) {
-            throw Error(GLEBE_STATUS_INVALID_ARGUMENT, "validation is NULL");
+    /// A loader that was moved from is an error, none is not.
+    static void require(const Loader *loader, const char *name) {
+        if (loader != nullptr && loader->get() == nullptr) {
+            throw Error(GLEBE_STATUS_INVALID_ARGUMENT, std::string(name) + " is NULL");
         }
+    }
+
+    [[nodiscard]] static glebe_loader *handle_of(const Loader *loader) noexcept {
+        return loader == nullptr ? nullptr : loader->get();
+    }
+
+    void fit_with(Loader &train, Loader *validation) {
+        require(validation, "validation");
         run({&train, validation}, [&](glebe_error **error) {
-            return glebe_trainer_fit(handle_.get(), train.get(), validation == nullptr ? nullptr : validation->get(),
-                                     error);
+            return glebe_trainer_fit(handle_.get(), train.get(), handle_of(validation), error);
         });
     }
 
     template <class Call>
     Metrics evaluate(Loader &data, Call &&function) {
-        glebe_metrics *handle = nullptr;
-        run({&data},
-            [&](glebe_error **error) { return function(handle_.get(), data.get(), &handle, error); });
-        const detail::Handle<glebe_metrics, glebe_metrics_free> found(handle);
+        const auto found = measured({&data}, [&](glebe_metrics **metrics, glebe_error **error) {
+            return function(handle_.get(), data.get(), metrics, error);
+        });
+        return found.value_or(Metrics());
+    }
+
+    /// Runs `call(glebe_metrics **, glebe_error **)` and copies the metrics; none where it gives none.
+    template <class Call>
+    std::optional<Metrics> measured(const std::vector<const Loader *> &loaders, Call &&function) {
+        detail::Handle<glebe_metrics, glebe_metrics_free> found;
+        run(loaders, [&](glebe_error **error) {
+            glebe_metrics *handle = nullptr;
+            const glebe_status status = function(&handle, error);
+            found.reset(handle);
+            return status;
+        });
+        if (found == nullptr) {
+            return std::nullopt;
+        }
         Metrics metrics(glebe_metrics_count(found.get()));
         for (std::size_t index = 0; index < metrics.size(); ++index) {
             metrics[index].first = detail::text(glebe_metrics_name(found.get(), index));
