@@ -104,6 +104,9 @@ fn the_example_of_epochs() {
     assert!(losses[4] < 0.8 * losses[0], "{text}");
     assert!(text.starts_with("epoch 1 of 5, loss "), "{text}");
     assert!(at("tuned.onnx").is_file());
+    assert!(at("checkpoints/curves.svg").is_file());
+    let table = std::fs::read_to_string(at("checkpoints/Val/epoch_metrics.csv")).unwrap();
+    assert_eq!(table.lines().count(), 6, "{table}");
     // Again: there is nothing left to do.
     let expected = "Loading checkpoint that was created at (epoch = 5, global_step = 15)\n";
     assert_eq!(run_it(), expected);

@@ -324,6 +324,9 @@ fn the_example_of_epochs_goes_on() {
     assert_eq!(losses.len(), 5);
     assert!(losses[4] < 0.8 * losses[0], "{output}");
     assert!(at("out.onnx").is_file());
+    assert!(at("checkpoints/curves.svg").is_file());
+    let table = std::fs::read_to_string(at("checkpoints/Val/epoch_metrics.csv")).unwrap();
+    assert_eq!(table.lines().count(), 6, "{table}");
     assert_eq!(run(), "Loading checkpoint that was created at (epoch = 5, global_step = 15)\n");
 }
 

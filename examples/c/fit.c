@@ -3,8 +3,9 @@
  *
  *     cc -std=c11 fit.c -o fit $(pkg-config --cflags --libs glebe) -lm
  *
- * Run it again after it was interrupted: it goes on from the newest checkpoint. The images are made up: blocks that are
- * brighter in one band. The exit code is the library's status.
+ * Run it again after it was interrupted: it goes on from the newest checkpoint. The folder CHECKPOINTS gets the metrics
+ * and their curves too. The images are made up: blocks that are brighter in one band. The exit code is the library's
+ * status.
  */
 #include <math.h>
 #include <stdio.h>
@@ -95,6 +96,8 @@ int main(int argc, char **argv)
         status = glebe_trainer_set_fit_options(trainer, &fit, &error);
     if (status == GLEBE_STATUS_OK)
         status = glebe_trainer_add_events(trainer, told, NULL, NULL, &error);
+    if (status == GLEBE_STATUS_OK)
+        status = glebe_trainer_add_outputs(trainer, argv[3], GLEBE_OUTPUT_EPOCH_CSV | GLEBE_OUTPUT_CURVES, &error);
     if (status == GLEBE_STATUS_OK)
         status = glebe_trainer_resume_newest(trainer, NULL, &error);
     if (status == GLEBE_STATUS_OK)

@@ -2,8 +2,9 @@
 //
 //     c++ -std=c++17 fit.cpp $(pkg-config --cflags --libs glebe) -o fit
 //
-// Run it again after it was interrupted: it goes on from the newest checkpoint. The images are made up: squares that are
-// brighter in the first band. The exit code is the status of glebe.h.
+// Run it again after it was interrupted: it goes on from the newest checkpoint. The folder CHECKPOINTS gets the metrics
+// and their curves too. The images are made up: squares that are brighter in the first band. The exit code is the status
+// of glebe.h.
 
 #include <cmath>
 #include <cstdio>
@@ -73,6 +74,7 @@ int main(int count, char **arguments) {
         glebe::Trainer trainer(glebe::Model(runtime, arguments[1]), options);
         trainer.set_fit_options(fit);
         trainer.add(std::make_shared<Printer>());
+        trainer.add_outputs(arguments[3], glebe::Output::epoch_csv | glebe::Output::curves);
         glebe::Loader train = make_up(trainer, 0, 6, true);
         glebe::Loader validation = make_up(trainer, 6, 2, false);
         (void)trainer.resume_newest();
