@@ -133,6 +133,55 @@ fn the_best_weights_come_back_for_the_test() {
     assert!(error.unwrap_err().one_line().contains("no metric says which"));
 }
 
+/// Collects what is logged.
+#[cfg(feature = "cli")]
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+#[cfg(feature = "cli")]
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn the_log_says_what_geo_deep_learning_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let mut own = trainer(with_best(folder.path()), said());
+        own.fit_and_test(&mut loader(2, 1), Some(&mut loader(1, 9)), Some(&mut loader(1, 5))).unwrap();
+        own.fit_and_test(&mut loader(2, 1), None, None).unwrap();
+    });
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let found: Vec<&str> = text.lines().map(str::trim).collect();
+    let expected = [
+        "INFO Number of training samples: 4",
+        "INFO Number of validation samples: 2",
+        "INFO Number of test samples: 2",
+        "INFO Loading checkpoint that was created at (epoch = 2, global_step = 4)",
+        "INFO Test metrics logged successfully to all loggers.",
+        "INFO Number of training samples: 4",
+        "WARN No test dataloader found.",
+    ];
+    let said: Vec<&str> = found.into_iter().filter(|line| expected.contains(line)).collect();
+    assert_eq!(said, expected, "{text}");
+}
+
 /// Five images: two batches and a half.
 fn five() -> (ArrayLoader, Vec<f32>, Vec<u8>) {
     let all: Vec<Arrays> = (0..3).map(Arrays::new).collect();

@@ -87,3 +87,53 @@ impl<C: Clock + Send + std::fmt::Debug> Callback for EpochTimes<C> {
         "epoch_times"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::hooks::{Event, TrainerState};
+
+    /// A clock that is set by hand.
+    #[derive(Debug, Clone, Default)]
+    struct Hand(Arc<Mutex<f64>>);
+
+    impl Clock for Hand {
+        fn seconds(&self) -> f64 {
+            *self.0.lock().unwrap()
+        }
+    }
+
+    #[test]
+    fn loading_and_computing_are_told_apart() {
+        let clock = Hand::default();
+        let mut own = EpochTimes::with_clock(clock.clone());
+        let mut state = TrainerState { epoch: 1, ..TrainerState::default() };
+        let mut tell = |own: &mut EpochTimes<Hand>, event, phase, batch, after: f64| {
+            *clock.0.lock().unwrap() += after;
+            (state.phase, state.batch) = (phase, batch);
+            own.dispatch(event, &mut Context::new(&mut state)).unwrap();
+        };
+        use Event::{BatchEnd, BatchStart, EpochStart, EvaluationBatchesEnd, ValidationStart};
+        tell(&mut own, EpochStart, Phase::Train, 0, 5.0);
+        for batch in 1..=3 {
+            // Loading takes 0.25 s, computing 1 s.
+            tell(&mut own, BatchStart, Phase::Train, batch, 0.25);
+            tell(&mut own, BatchEnd, Phase::Train, batch, 1.0);
+        }
+        tell(&mut own, ValidationStart, Phase::Validation, 0, 0.0);
+        tell(&mut own, BatchStart, Phase::Validation, 1, 0.5);
+        tell(&mut own, BatchEnd, Phase::Validation, 1, 0.25);
+        tell(&mut own, EvaluationBatchesEnd, Phase::Validation, 1, 0.0);
+        let (train, val) = (&own.timers().train, &own.timers().val);
+        assert_eq!((train.epoch_seconds(), train.load_seconds(), train.batches()), (3.75, 0.75, 3));
+        assert_eq!((val.epoch_seconds(), val.load_seconds(), val.batches()), (0.75, 0.5, 1));
+        let first = train.summary(0)[0].text.clone();
+        assert_eq!(first, "Epoch 0 training took 3.75sec, of which waiting for data took 0.75 sec total.");
+        // A test is none of the training's epochs.
+        tell(&mut own, BatchStart, Phase::Test, 1, 9.0);
+        tell(&mut own, BatchEnd, Phase::Test, 1, 9.0);
+        assert_eq!(own.timers().val.batches(), 1);
+    }
+}
