@@ -162,6 +162,9 @@ fn the_log_says_what_geo_deep_learning_says() {
         .without_time()
         .with_target(false)
         .finish();
+    // With one subscriber alone, a line that another test's thread meets first is switched off for all of them
+    // (tracing-core asks the thread's own subscriber then); with a second it asks both.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     tracing::subscriber::with_default(subscriber, || {
         let mut own = trainer(with_best(folder.path()), said());
         own.fit_and_test(&mut loader(2, 1), Some(&mut loader(1, 9)), Some(&mut loader(1, 5))).unwrap();
