@@ -69,6 +69,16 @@ impl StagedFile {
         Ok(StagedFile { target, temporary })
     }
 
+    /// For a file in a folder of one's own that replaces the one that is there: what killed processes left of it goes.
+    ///
+    /// # Errors
+    /// As [`StagedFile::new`].
+    pub fn replacing(target: impl Into<PathBuf>) -> Result<StagedFile> {
+        let target = target.into();
+        remove_leftovers(&target);
+        StagedFile::new(target, true)
+    }
+
     /// Where to write. The file exists and is empty; it may be truncated, replaced or grown.
     pub fn path(&self) -> &Path {
         &self.temporary

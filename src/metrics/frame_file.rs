@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::file::{StagedFile, remove_leftovers};
+use crate::file::StagedFile;
 use crate::metrics::column_style::Style;
 use crate::metrics::frame::Frame;
 use crate::metrics::record::Record;
@@ -132,8 +132,7 @@ impl FrameFile {
         if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).map_err(|error| Error::io("create the folder", folder, error))?;
         }
-        remove_leftovers(&self.path);
-        let staged = StagedFile::new(&self.path, true)?;
+        let staged = StagedFile::replacing(&self.path)?;
         File::create(staged.path())
             .and_then(|mut file| file.write_all(bytes))
             .map_err(|error| Error::io("write the file of metrics", &self.path, error))?;

@@ -74,7 +74,7 @@ impl Curves {
     /// `Io`.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let staged = StagedFile::new(path, true)?;
+        let staged = StagedFile::replacing(path)?;
         fs::write(staged.path(), self.to_svg()).map_err(|error| Error::io("write", path, error))?;
         staged.commit(true)
     }

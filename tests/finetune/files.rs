@@ -32,6 +32,7 @@ pub(crate) fn writers(folder: &Path) -> Callbacks {
         .add(EpochCsv::new(folder))
         .add(BatchLosses::new(folder.join("batch_losses.csv")))
         .add(ClinicaDlTables::new(folder.join("split-0")))
+        .add(Visualisations::new(folder.join("pictures")).every(2))
         .add(TrainingCurves::new(folder.join("curves.svg")));
     callbacks
 }

@@ -128,7 +128,7 @@ impl ImageMetrics {
         let aggregates = self.rows.aggregates_csv(false, AggregateRows::default());
         for (name, text) in [(SUBJECT_METRICS, self.rows.metrics_csv()), (METRICS_AGGREGATES, aggregates)] {
             let path = folder.join(name);
-            let staged = StagedFile::new(&path, true)?;
+            let staged = StagedFile::replacing(&path)?;
             fs::write(staged.path(), text).map_err(|error| Error::io("write", &path, error))?;
             staged.commit(true)?;
         }

@@ -89,7 +89,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| Error::io("make", folder, error))?;
     }
-    let staged = StagedFile::new(path, true)?;
+    let staged = StagedFile::replacing(path)?;
     fs::write(staged.path(), text).map_err(|error| Error::io("write", path, error))?;
     staged.commit(true)
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ndarray::{Array3, ArrayView3};
 
 use crate::error::{Error, Result};
+use crate::file::remove_leftovers;
 use crate::hooks::builtin::image_metrics::images_of;
 use crate::hooks::{Callback, Context, Phase};
 use crate::picture::{ClassMap, Legend, Palette, Panel, Quicklook, Stretch};
@@ -108,12 +109,14 @@ impl Visualisations {
             let label = own.truth.iter().map(|class| u16::try_from(*class).unwrap_or(NO_CLASS)).collect();
             let label = class_map(label, own.size)?;
             let prediction = class_map(own.predicted.clone(), own.size)?;
+            let path = folder.join(format!("{name}_batch-{batch:03}_image-{}.png", index + 1));
+            remove_leftovers(&path);
             Quicklook::new()
                 .panel(Panel::new("input", stretch.render(SamplesView::from(image))?)?)
                 .panel(Panel::new("label", label.render(&palette))?)
                 .panel(Panel::new("prediction", prediction.render(&palette))?)
                 .legend(Legend::of(&prediction, &palette, names))
-                .save(folder.join(format!("{name}_batch-{batch:03}_image-{}.png", index + 1)), true)?;
+                .save(path, true)?;
         }
         Ok(())
     }
