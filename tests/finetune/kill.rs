@@ -65,7 +65,9 @@ fn runs_that_were_killed_end_as_if_they_had_not_been() {
     let expected = contents(&whole);
     let names: Vec<&str> = expected.iter().map(|own| own.0.as_str()).collect();
     assert!(names.contains(&"Train/epoch_metrics.csv") && names.contains(&"checkpoints/last.safetensors"));
-    let mut numbers = Numbers::new(5);
+    // Other moments: GLEBE_TEST_KILL_SEED.
+    let seed = std::env::var("GLEBE_TEST_KILL_SEED").map_or(5, |own| own.parse().unwrap());
+    let mut numbers = Numbers::new(seed);
     let mut killed = 0;
     for moment in 0..MOMENTS {
         let folder = all.path().join(format!("killed-{moment}"));
