@@ -2408,17 +2408,30 @@ private:
 
     template <class Call, class Rethrow>
     void run(const std::vector<const Loader *> &loaders, Call &&function, Rethrow &&rethrow) {
+        // What was thrown in a call of the C interface through get() is not of this call; within a callback it may be of
+        // the call around it.
+        if (depth_ == 0) {
+            each(loaders, [](auto &called) { called.thrown = nullptr; });
+        }
+        ++depth_;
         const detail::Outcome outcome(std::forward<Call>(function));
+        --depth_;
         rethrow();
+        each(loaders, [](auto &called) { called.rethrow(); });
+        outcome.check();
+    }
+
+    /// Calls `function` with everything that the library calls.
+    template <class Function>
+    void each(const std::vector<const Loader *> &loaders, Function &&function) {
         for (const detail::CalledCallback &called : called_) {
-            called->rethrow();
+            function(*called);
         }
         for (const Loader *loader : loaders) {
             if (loader != nullptr && loader->called_ != nullptr) {
-                loader->called_->rethrow();
+                function(*loader->called_);
             }
         }
-        outcome.check();
     }
 
     /// A loader that was moved from is an error, none is not.
@@ -2494,6 +2507,8 @@ private:
 
     /// What the library calls, and what it threw.
     std::vector<detail::CalledCallback> called_;
+    /// How many calls run, one in a callback of the other.
+    std::size_t depth_ = 0;
     detail::Handle<glebe_trainer, glebe_trainer_free> handle_;
 };
 

@@ -26,7 +26,7 @@ pub(crate) struct InitArguments {
     #[arg(long = "init-partial", requires = "checkpoint")]
     partial: bool,
 
-    /// Only tensors whose names begin so, by what follows: student.
+    /// Only tensors whose names begin so, by what follows: student. (the dot may be left out)
     #[arg(long = "init-prefix", value_name = "PREFIX", requires = "checkpoint")]
     prefix: Option<String>,
 
@@ -77,7 +77,13 @@ impl InitArguments {
         })?;
         match arguments.verbose {
             _ if arguments.quiet => {}
-            0 => out::message(printable(&report.counts())),
+            0 => {
+                out::message(printable(&report.counts()));
+                // The first names of each kind; all of them with -v.
+                if !report.is_complete() {
+                    out::message(printable(&report.unfit()));
+                }
+            }
             _ => tell(&report),
         }
         Ok(Some(json!({ "message": message, "report": report })))

@@ -18,6 +18,12 @@ use crate::table::Table;
 
 pub(crate) fn run(arguments: &InspectArguments, all: &Arguments) -> Result<()> {
     let path = &arguments.file;
+    // A pipe would have everyone wait who looks into it.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err(
+            Error::invalid("is not a regular file: expected a model, checkpoint or raster").at_path(path)
+        );
+    }
     if looks_like_checkpoint(path)? {
         if arguments.training.params.is_some() {
             return Err(Error::invalid("a checkpoint is no network: --params is for models").at_path(path));

@@ -117,7 +117,16 @@ fn slot(graph: &Graph, parameter: &Parameter) -> Slot {
         // The exporter's own numbers are in no checkpoint, but a buffer of the network may be.
         is_optional: parameter.role == Role::Fixed,
         transposed: parameter.role == Role::Weight && is_right_factor(graph, parameter),
+        up_groups: up_groups(graph, parameter),
     }
+}
+
+/// Groups of the transposed convolution that it is the weight of.
+fn up_groups(graph: &Graph, parameter: &Parameter) -> Option<usize> {
+    let node = parameter.node.map(|index| &graph.nodes()[index])?;
+    let is_weight =
+        node.is("ConvTranspose") && node.input(1).is_some_and(|id| is_same(graph, id, parameter.id));
+    is_weight.then(|| usize::try_from(node.int_or("group", 1)).unwrap_or(1))
 }
 
 /// Whether it is what an exporter makes of a linear layer's weight `[out, in]`: the second operand `[in, out]` of a product.

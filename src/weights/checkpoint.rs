@@ -85,7 +85,7 @@ impl Container {
         // The length of safetensors' head is far below 4 GiB, and the head is JSON.
         match head {
             _ if head.starts_with(b"PK\x03\x04") => Some(Container::Archive),
-            _ if head.starts_with(STREAM_HEAD) => Some(Container::Stream),
+            _ if is_stream(head) => Some(Container::Stream),
             [_, _, _, _, 0, 0, 0, 0, b'{', ..] => Some(Container::Safetensors),
             _ => None,
         }
@@ -306,7 +306,19 @@ fn open(path: &Path, options: &OpenOptions) -> Result<Parts> {
 }
 
 /// How a file of PyTorch before 1.6 begins: a pickle of a number that nothing else begins with.
-const STREAM_HEAD: &[u8] = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.";
+const STREAM_HEAD: &[u8] = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.";
+
+/// Whether that follows, with or without the frame that pickles of protocol 4 and 5 are in.
+fn is_stream(head: &[u8]) -> bool {
+    match head {
+        // The 16 bytes that there are at least do not hold the whole number.
+        [0x80, 4 | 5, 0x95, 13, 0, 0, 0, 0, 0, 0, 0, rest @ ..] => {
+            rest.len() >= 5 && rest.iter().zip(STREAM_HEAD).all(|(own, other)| own == other)
+        }
+        [0x80, 2..=5, rest @ ..] => rest.starts_with(STREAM_HEAD),
+        _ => false,
+    }
+}
 
 #[cfg(feature = "pytorch")]
 fn archive(file: File, options: &OpenOptions) -> Result<Parts> {

@@ -186,6 +186,33 @@ fn files_of_other_kinds_are_refused_in_one_line() {
     }
 }
 
+/// Files of views_and_folds.py.
+#[test]
+fn marked_views_and_tensors_without_elements_are_refused_with_the_reason() {
+    for (name, kind, part) in [
+        ("negated.pth", ErrorKind::NotSupported, "save what resolve_neg() gives"),
+        ("conjugated.pth", ErrorKind::NotSupported, "save what resolve_conj() gives"),
+        ("meta.pth", ErrorKind::InvalidArgument, "saved on the device \"meta\""),
+        ("empty.pth", ErrorKind::InvalidArgument, "the file holds an empty dictionary"),
+    ] {
+        let error = refused(name);
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert!(error.one_line().contains(part), "{error:?}");
+    }
+}
+
+#[test]
+fn streams_of_every_protocol_are_read() {
+    for name in ["stream3.pth", "stream4.pth", "stream5.pth"] {
+        let checkpoint = open(name);
+        assert_eq!(checkpoint.container(), Container::Stream);
+        assert_eq!(checkpoint.read("w").unwrap().elements, Elements::F32(vec![1.0, 2.0, 3.0]), "{name}");
+        // The sixteen bytes that are asked for suffice.
+        let head = fs::read(golden(name)).unwrap();
+        assert_eq!(Container::of_head(&head[..16]), Some(Container::Stream));
+    }
+}
+
 #[test]
 fn the_state_dict_may_be_told() {
     let with = |key: &str| {

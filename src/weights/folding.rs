@@ -9,6 +9,17 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::short;
 
+/// What is known about the bias of a layer, which tells whether an exporter folded a norm into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bias {
+    /// The model has one and the checkpoint does not: a norm is in it.
+    Made,
+    /// Both have one: a norm may be in it.
+    Own,
+    /// The model does not have the layer.
+    Outside,
+}
+
 /// A layer with a weight that a norm may have been folded into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layer<'a> {
@@ -18,6 +29,8 @@ pub(super) struct Layer<'a> {
     pub(super) channels: usize,
     /// Where in the state dict its last tensor is.
     pub(super) place: usize,
+    /// Its bias.
+    pub(super) bias: Bias,
 }
 
 /// A BatchNorm that the model does not have.
@@ -34,16 +47,45 @@ pub(super) struct Norm<'a> {
 /// Words for norms in names.
 const NORM_WORDS: [&str; 4] = ["batch_norm", "batchnorm", "norm", "bn"];
 
-/// For each norm the layer that it follows. `ordered` tells whether the places in the state dict are those in which the
-/// layers were made.
+/// For each norm the layer that it follows; none where neither its name nor its place says of any layer that it does.
+/// `ordered` tells whether the places in the state dict are those in which the layers were made.
+///
+/// A norm's name and its place must agree, or one of them says nothing. Where they differ (networks that normalise before
+/// they convolve have `bn2` behind `conv1`), or a name like `bn` is all there is, the biases decide: the norms in doubt
+/// must fill all the layers whose bias was made by folding, and no others.
 ///
 /// # Errors
-/// `Mismatch` for a norm without a layer, with several that might be meant, or with one that another norm has too.
-pub(super) fn pairs(layers: &[Layer<'_>], norms: &[Norm<'_>], ordered: bool) -> Result<Vec<usize>> {
-    let mut found = Vec::with_capacity(norms.len());
+/// `Mismatch` for a norm with several layers that might be meant, or with one that another norm has too.
+pub(super) fn pairs(layers: &[Layer<'_>], norms: &[Norm<'_>], ordered: bool) -> Result<Vec<Option<usize>>> {
+    let evidence: Vec<Evidence> = norms.iter().map(|norm| Evidence::of(layers, norm, ordered)).collect();
+    let mut found: Vec<Option<usize>> = evidence.iter().map(Evidence::agreed).collect();
+    let doubtful = |at: &usize| found[*at].is_none() && !evidence[*at].is_none();
+    let mut doubts: Vec<usize> = (0..norms.len()).filter(doubtful).collect();
+    while let Some(&first) = doubts.first() {
+        let channels = norms[first].channels;
+        let group: Vec<usize> = doubts.extract_if(.., |at| norms[*at].channels == channels).collect();
+        let open: Vec<usize> = (0..layers.len())
+            .filter(|at| layers[*at].channels == channels && !found.contains(&Some(*at)))
+            .collect();
+        let all = |way: &dyn Fn(&Evidence) -> Option<usize>| -> Option<Vec<usize>> {
+            let chosen: Vec<usize> = group.iter().map(|at| way(&evidence[*at])).collect::<Option<_>>()?;
+            explains(layers, &open, &chosen).then_some(chosen)
+        };
+        let chosen = match (all(&Evidence::named), all(&|evidence| evidence.before)) {
+            (Some(chosen), None) | (None, Some(chosen)) => chosen,
+            _ => {
+                // The only layer there is.
+                let only = layers.iter().filter(|layer| layer.channels == channels).count() == 1;
+                match (group.as_slice(), evidence[first].named()) {
+                    (&[_], Some(layer)) if only => vec![layer],
+                    _ => return Err(evidence[first].doubt(layers, &norms[first])),
+                }
+            }
+        };
+        group.iter().zip(chosen).for_each(|(at, layer)| found[*at] = Some(layer));
+    }
     let mut taken: Vec<Option<&str>> = vec![None; layers.len()];
-    for norm in norms {
-        let at = layer_of(layers, norm, ordered)?;
+    for (norm, at) in norms.iter().zip(&found).filter_map(|(norm, at)| Some((norm, (*at)?))) {
         if let Some(other) = taken[at].replace(norm.path) {
             let message = format!(
                 "{:?} and {:?} both seem to follow {:?}: cannot tell which of them the model has folded into it",
@@ -53,43 +95,124 @@ pub(super) fn pairs(layers: &[Layer<'_>], norms: &[Norm<'_>], ordered: bool) -> 
             );
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
-        found.push(at);
     }
     Ok(found)
 }
 
-fn layer_of(layers: &[Layer<'_>], norm: &Norm<'_>, ordered: bool) -> Result<usize> {
-    let fits = |layer: &Layer<'_>| layer.channels == norm.channels;
-    let by_name: Vec<usize> = (0..layers.len())
-        .filter(|&at| fits(&layers[at]) && is_named_for(layers[at].path, norm.path))
-        .collect();
-    // The tensor right before the norm's is one of this layer.
-    let before = layers.iter().position(|layer| ordered && layer.place + 1 == norm.place && fits(layer));
-    match (by_name.as_slice(), before) {
-        (&[at], _) => Ok(at),
-        ([], Some(at)) => Ok(at),
-        (several, Some(at)) if several.contains(&at) => Ok(at),
-        ([], None) => Err(Error::new(
-            ErrorKind::Mismatch,
-            format!(
-                "the model has no BatchNorm {0:?} and no layer that it can be folded into is found: expected a \
-                 convolution of {1} channels before it with a bias in the model (leave it out with the filter \
-                 \"!{0}.*\" if the model does without it)",
-                short(norm.path),
-                norm.channels
-            ),
-        )),
-        (several, _) => {
-            let names: Vec<String> =
-                several.iter().take(5).map(|at| format!("{:?}", short(layers[*at].path))).collect();
-            let message = format!(
-                "the model has no BatchNorm {:?}, which may have been folded into any of {}",
-                short(norm.path),
-                names.join(", ")
-            );
-            Err(Error::new(ErrorKind::Mismatch, message))
+/// Whether the layers chosen among the open ones are those with a made bias, all of them and each once; layers that are
+/// not in the model may be there too.
+fn explains(layers: &[Layer<'_>], open: &[usize], chosen: &[usize]) -> bool {
+    let is_once = |at: &usize| chosen.iter().filter(|other| *other == at).count() == 1;
+    chosen.iter().all(|at| open.contains(at) && is_once(at) && layers[*at].bias != Bias::Own)
+        && open.iter().all(|at| layers[*at].bias != Bias::Made || chosen.contains(at))
+}
+
+/// What says which layer a norm follows.
+struct Evidence {
+    /// Layers of such a name.
+    by_name: Vec<usize>,
+    /// The layer whose last tensor is right before the norm's first.
+    before: Option<usize>,
+    /// Whether the name is a number, which is a place too: modules `0` and `1` run in this order.
+    is_number: bool,
+    /// Whether none of these layers is in the model, so that it makes no difference.
+    is_outside: bool,
+}
+
+impl Evidence {
+    fn of(layers: &[Layer<'_>], norm: &Norm<'_>, ordered: bool) -> Evidence {
+        let fits = |at: &usize| layers[*at].channels == norm.channels;
+        let by_name: Vec<usize> =
+            (0..layers.len()).filter(|at| fits(at) && is_named_for(layers[*at].path, norm.path)).collect();
+        // A made bias shows that some norm is in the layer. Without one, the place counts within a module alone: what
+        // comes first behind the last layer of another module follows it in the file and nowhere else.
+        let inside = norm.path.rsplit_once('.').map_or("", |(parent, _)| parent);
+        let is_inside = |path: &str| {
+            inside.is_empty() || path.strip_prefix(inside).is_some_and(|rest| rest.starts_with('.'))
+        };
+        let before = (0..layers.len()).filter(fits).find(|at| {
+            let layer = &layers[*at];
+            ordered && layer.place + 1 == norm.place && (layer.bias != Bias::Own || is_inside(layer.path))
+        });
+        let name = norm.path.rsplit('.').next().unwrap_or(norm.path);
+        let is_outside = by_name.iter().chain(&before).all(|at| layers[*at].bias == Bias::Outside);
+        Evidence { by_name, before, is_number: name.parse::<u32>().is_ok(), is_outside }
+    }
+
+    fn is_none(&self) -> bool {
+        self.by_name.is_empty() && self.before.is_none()
+    }
+
+    fn named(&self) -> Option<usize> {
+        <[usize; 1]>::try_from(self.by_name.as_slice()).ok().map(|[at]| at)
+    }
+
+    /// The layer that all evidence is for.
+    fn agreed(&self) -> Option<usize> {
+        match (self.by_name.as_slice(), self.before) {
+            ([], before) => before,
+            (named, Some(at)) if named.contains(&at) => Some(at),
+            (&[at], None) if self.is_number => Some(at),
+            (&[at, ..], _) if self.is_outside => Some(at),
+            _ => None,
         }
     }
+
+    fn doubt(&self, layers: &[Layer<'_>], norm: &Norm<'_>) -> Error {
+        let shown = |at: usize| format!("{:?}", short(layers[at].path));
+        let what = match (self.by_name.as_slice(), self.before) {
+            (&[at], Some(before)) => {
+                format!("which by its name follows {} and by its place {}", shown(at), shown(before))
+            }
+            (&[at], None) => format!(
+                "which by its name alone follows {}, and other layers of {} channels may be meant",
+                shown(at),
+                norm.channels
+            ),
+            (several, _) => {
+                let names: Vec<String> = several.iter().take(5).map(|at| shown(*at)).collect();
+                format!("which may have been folded into any of {}", names.join(", "))
+            }
+        };
+        let message = format!(
+            "the model has no BatchNorm {:?}, {what}: cannot tell which the exporter folded it into (export the model \
+             with its BatchNorm layers)",
+            short(norm.path)
+        );
+        Error::new(ErrorKind::Mismatch, message)
+    }
+}
+
+/// That a norm which follows no layer may be left out, as the exporter did without it: that there is no layer of the model
+/// it may be folded into. `taken` are those that others are folded into, `is_plain` tells that the model has norms of the
+/// checkpoint and none is folded.
+///
+/// # Errors
+/// `Mismatch` where a layer is left.
+pub(super) fn check_extra(
+    layers: &[Layer<'_>],
+    norm: &Norm<'_>,
+    taken: &[Option<usize>],
+    is_plain: bool,
+) -> Result<()> {
+    let may_have = |(at, layer): (usize, &Layer<'_>)| {
+        let is_open = layer.channels == norm.channels && !taken.contains(&Some(at));
+        is_open && (layer.bias == Bias::Made || layer.bias == Bias::Own && !is_plain)
+    };
+    if !layers.iter().enumerate().any(may_have) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Mismatch, homeless(norm.path, norm.channels)))
+}
+
+/// What is said of a norm that follows no layer.
+fn homeless(path: &str, channels: usize) -> String {
+    format!(
+        "the model has no BatchNorm {0:?} and no layer that it can be folded into is found: expected a convolution of \
+         {channels} channels before it with a bias in the model (leave it out with the filter \"!{0}.*\" if the model \
+         does without it)",
+        short(path)
+    )
 }
 
 /// Whether the norm's name says that it follows the layer: in the same module `0` and `1`, `conv1` and `bn1`, `conv` and
@@ -146,11 +269,12 @@ impl Statistics {
         Ok(())
     }
 
-    /// The weight with the norm in it; its first dimension is that of the channels, as many as were checked.
-    pub(super) fn weight(&self, mut weight: Vec<f32>) -> Vec<f32> {
-        let of_channel = weight.len() / self.mean.len().max(1);
-        for (channel, values) in weight.chunks_mut(of_channel.max(1)).enumerate() {
-            let factor = self.factor(channel);
+    /// The weight with the norm in it; a channel has `inner` elements in a row, and after the last channel comes the
+    /// first again.
+    pub(super) fn weight(&self, mut weight: Vec<f32>, inner: usize) -> Vec<f32> {
+        let channels = self.mean.len().max(1);
+        for (at, values) in weight.chunks_mut(inner.max(1)).enumerate() {
+            let factor = self.factor(at % channels);
             values.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
         }
         weight
@@ -193,32 +317,103 @@ mod tests {
         }
     }
 
-    fn found(layers: &[(&str, usize, usize)], norms: &[(&str, usize, usize)]) -> Result<Vec<usize>> {
-        let layers: Vec<Layer<'_>> =
-            layers.iter().map(|&(path, channels, place)| Layer { path, channels, place }).collect();
+    use Bias::{Made, Outside, Own};
+
+    fn found(
+        layers: &[(&str, usize, usize, Bias)],
+        norms: &[(&str, usize, usize)],
+        ordered: bool,
+    ) -> Result<Vec<Option<usize>>> {
+        let layers: Vec<Layer<'_>> = layers
+            .iter()
+            .map(|&(path, channels, place, bias)| Layer { path, channels, place, bias })
+            .collect();
         let norms: Vec<Norm<'_>> =
             norms.iter().map(|&(path, channels, place)| Norm { path, channels, place }).collect();
-        pairs(&layers, &norms, true)
+        pairs(&layers, &norms, ordered)
+    }
+
+    fn refused(
+        layers: &[(&str, usize, usize, Bias)],
+        norms: &[(&str, usize, usize)],
+        ordered: bool,
+    ) -> String {
+        found(layers, norms, ordered).unwrap_err().to_string()
     }
 
     #[test]
-    fn names_come_before_order_and_channels_must_fit() {
-        // Convolutions made first, norms after.
-        let layers = [("conv1", 4, 0), ("conv2", 4, 1)];
-        assert_eq!(found(&layers, &[("bn1", 4, 2), ("bn2", 4, 7)]).unwrap(), [0, 1]);
+    fn names_and_order_say_the_same_or_one_says_nothing() {
+        let layers = [("conv1", 4, 1, Own), ("conv2", 4, 7, Own)];
+        assert_eq!(found(&layers, &[("bn1", 4, 2), ("bn2", 4, 8)], true).unwrap(), [Some(0), Some(1)]);
         // Names that say nothing.
-        let layers = [("conv_dw", 4, 0), ("conv_pw", 8, 5)];
-        assert_eq!(found(&layers, &[("bn1", 4, 1), ("bn2", 8, 6)]).unwrap(), [0, 1]);
-        let refused = |layers: &[(&str, usize, usize)], norms: &[(&str, usize, usize)]| {
-            found(layers, norms).unwrap_err().to_string()
-        };
-        assert!(refused(&[("conv1", 5, 0)], &[("bn1", 4, 1)]).contains("\"bn1\""));
-        assert!(refused(&[("conv_a", 4, 0)], &[("bn1", 4, 2)]).contains("\"!bn1.*\""));
-        let both = refused(&[("stem", 4, 0)], &[("stem_bn", 4, 1), ("stem_norm", 4, 2)]);
-        assert!(both.contains("\"stem_bn\" and \"stem_norm\" both"), "{both}");
+        let layers = [("conv_dw", 4, 0, Own), ("conv_pw", 8, 5, Made)];
+        assert_eq!(found(&layers, &[("bn1", 4, 1), ("bn2", 8, 6)], true).unwrap(), [Some(0), Some(1)]);
+        // Channels must fit, and without evidence there is none.
+        assert_eq!(found(&[("conv1", 5, 0, Own)], &[("bn1", 4, 1)], true).unwrap(), [None]);
+        assert_eq!(found(&[("conv_a", 4, 0, Made)], &[("bn1", 4, 2)], true).unwrap(), [None]);
+        // What comes first behind a layer of another module.
+        assert_eq!(found(&[("head", 4, 0, Own)], &[("aux.bn", 4, 1)], true).unwrap(), [None]);
+        assert_eq!(found(&[("a.conv.conv", 4, 0, Own)], &[("a.act", 4, 1)], true).unwrap(), [Some(0)]);
+        let both = refused(&[("stem", 4, 0, Made)], &[("stem_bn", 4, 1), ("stem_2", 4, 1)], true);
+        assert!(both.contains("\"stem_bn\" and \"stem_2\" both"), "{both}");
         // Made-up names that fit twice.
-        let layers = [("conv", 4, 0), ("", 4, 9)];
-        assert!(refused(&layers, &[("bn", 4, 5)]).contains("any of \"conv\", \"\""));
+        let layers = [("conv", 4, 0, Own), ("", 4, 9, Own)];
+        assert!(refused(&layers, &[("bn", 4, 5)], true).contains("any of \"conv\", \"\""));
+        // Numbers are an order too.
+        let layers = [("a.0", 4, 0, Own), ("a.3", 4, 1, Own)];
+        assert_eq!(found(&layers, &[("a.1", 4, 7), ("a.4", 4, 3)], false).unwrap(), [Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn a_norm_before_its_convolution_is_not_folded_into_it() {
+        // bn1, conv1, bn2, conv2, of which the exporter folds bn2 into conv1.
+        let norms = [("b.bn2", 4, 6)];
+        let layers = [("b.conv1", 4, 5, Own), ("b.conv2", 4, 11, Own)];
+        let text = refused(&layers, &norms, true);
+        assert!(text.contains("by its name follows \"b.conv2\" and by its place \"b.conv1\""), "{text}");
+        let text = refused(&layers, &norms, false);
+        assert!(text.contains("by its name alone follows \"b.conv2\""), "{text}");
+        // A bias that the exporter made shows it.
+        let layers = [("b.conv1", 4, 5, Made), ("b.conv2", 4, 11, Own)];
+        assert_eq!(found(&layers, &norms, true).unwrap(), [Some(0)]);
+        assert!(found(&layers, &norms, false).is_err());
+        // The norm first, and two layers that it may follow.
+        let layers = [("conv", 4, 5, Own), ("proj", 4, 7, Own)];
+        assert!(refused(&layers, &[("norm", 4, 0)], true).contains("\"conv\""));
+        assert_eq!(found(&layers[..1], &[("norm", 4, 0)], true).unwrap(), [Some(0)]);
+        let layers = [("conv", 4, 5, Own), ("proj", 4, 7, Made)];
+        assert!(found(&layers, &[("norm", 4, 0)], true).is_err());
+    }
+
+    #[test]
+    fn biases_that_were_made_decide() {
+        // Convolutions made first, norms after.
+        let norms = [("bn1", 4, 2), ("bn2", 4, 7)];
+        let layers = [("conv1", 4, 0, Made), ("conv2", 4, 1, Made)];
+        for ordered in [true, false] {
+            assert_eq!(found(&layers, &norms, ordered).unwrap(), [Some(0), Some(1)]);
+            let layers = layers.map(|(path, channels, place, _)| (path, channels, place, Own));
+            assert!(found(&layers, &norms, ordered).is_err());
+            // A third bias was made by something else.
+            let layers = [layers[0], layers[1], ("x", 4, 30, Made)];
+            assert!(found(&layers, &norms, ordered).is_err());
+        }
+        // What is not in the model makes no difference.
+        let layers = layers.map(|(path, channels, place, _)| (path, channels, place, Outside));
+        assert!(found(&layers, &norms, true).is_ok());
+    }
+
+    #[test]
+    fn a_norm_is_left_out_where_no_layer_is_left_for_it() {
+        let layer = |bias| [Layer { path: "a", channels: 4, place: 0, bias }];
+        let norm = |channels| Norm { path: "aux.bn", channels, place: 9 };
+        assert!(check_extra(&layer(Made), &norm(5), &[], false).is_ok());
+        assert!(check_extra(&layer(Made), &norm(4), &[], true).is_err());
+        assert!(check_extra(&layer(Made), &norm(4), &[Some(0)], false).is_ok());
+        let error = check_extra(&layer(Own), &norm(4), &[], false).unwrap_err();
+        assert!(error.message().contains("\"!aux.bn.*\""), "{error}");
+        assert!(check_extra(&layer(Own), &norm(4), &[], true).is_ok());
+        assert!(check_extra(&layer(Outside), &norm(4), &[], false).is_ok());
     }
 
     #[test]
@@ -232,10 +427,12 @@ mod tests {
         };
         assert!(norm.check(2).is_ok() && norm.check(3).is_err());
         // 2 / 2 and -1 / 0.5.
-        assert_eq!(norm.weight(vec![1.0, 2.0, 3.0, 4.0]), [1.0, 2.0, -6.0, -8.0]);
+        assert_eq!(norm.weight(vec![1.0, 2.0, 3.0, 4.0], 2), [1.0, 2.0, -6.0, -8.0]);
+        // The second dimension is that of the channels.
+        assert_eq!(norm.weight(vec![1.0, 2.0, 3.0, 4.0], 1), [1.0, -4.0, 3.0, -8.0]);
         assert_eq!(norm.bias(None), [0.5 - 1.0, 1.0 + 6.0]);
         assert_eq!(norm.bias(Some(&[1.0, 3.0])), [0.5, 1.0]);
         let plain = Statistics { scale: None, shift: None, ..norm };
-        assert_eq!(plain.weight(vec![1.0, 1.0]), [0.5, 2.0]);
+        assert_eq!(plain.weight(vec![1.0, 1.0], 1), [0.5, 2.0]);
     }
 }

@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::short;
-use crate::weights::checkpoint::{Checkpoint, Container, StoredTensor};
+use crate::weights::checkpoint::{Checkpoint, Container, Format, StoredTensor};
 use crate::weights::folding::Statistics;
-use crate::weights::naming::{Names, aliases, strip};
+use crate::weights::naming::{Names, aliases, prefix_hint, strip};
 use crate::weights::norms::{NormKeys, Norms};
 use crate::weights::pattern::Filter;
-use crate::weights::report::{Loaded, Misshaped, Report};
+use crate::weights::report::{Loaded, Misshaped, Mistyped, Report};
 use crate::weights::tensors::{Elements, NamedTensor, Tensors};
 
 /// A tensor of a model that a checkpoint can fill.
@@ -26,13 +26,27 @@ pub struct Slot {
     pub transposed: bool,
     /// Whether it is no loss where a checkpoint does not have it: a constant that may be a buffer of the network.
     pub is_optional: bool,
+    /// Groups of the transposed convolution whose weight it is; its output channels are along dimension 1.
+    pub up_groups: Option<usize>,
 }
 
 impl Slot {
     /// A tensor whose name is that of the state dict.
     pub fn new(name: impl Into<String>, shape: &[usize]) -> Slot {
         let name = name.into();
-        Slot { alias: name.clone(), name, shape: shape.to_vec(), transposed: false, is_optional: false }
+        Slot {
+            alias: name.clone(),
+            name,
+            shape: shape.to_vec(),
+            transposed: false,
+            is_optional: false,
+            up_groups: None,
+        }
+    }
+
+    /// Output channels of the layer whose weight has this shape in a checkpoint, of two dimensions at least.
+    pub(super) fn channels(&self, shape: &[usize]) -> usize {
+        self.up_groups.map_or(shape[0], |groups| shape[1].saturating_mul(groups))
     }
 }
 
@@ -45,7 +59,7 @@ pub struct MappingOptions {
     /// Whether tensors that are missing, too many or of another shape are left out instead of being an error.
     pub partial: bool,
     /// Only tensors whose names begin so are loaded, by what follows: `student.` of a checkpoint that holds a teacher too.
-    /// The prefixes of wrappers need no mention.
+    /// The dot may be left out, and the prefixes of wrappers need no mention.
     pub prefix: Option<String>,
     /// What BatchNorm adds to its variance, for those that are folded: a checkpoint does not say. 1e-5, as in PyTorch;
     /// some networks have 1e-3.
@@ -79,8 +93,32 @@ struct Source {
     key: Option<String>,
     transposed: bool,
     norm: Option<NormKeys>,
+    /// Channels of the norm, and how many elements in a row of the tensor are of one channel.
+    channels: usize,
+    inner: usize,
     /// Whether this is the bias of a layer that a norm is folded into.
     is_bias: bool,
+}
+
+/// What is known about the tensors of a checkpoint as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// They are in the order in which the network's layers were made.
+    Ordered,
+    /// They are sorted by name, as in safetensors files.
+    Sorted,
+    /// A training state of ours: what it does not hold was not trained.
+    State,
+}
+
+impl Kind {
+    fn of(checkpoint: &Checkpoint) -> Kind {
+        match (checkpoint.format(), checkpoint.container()) {
+            (Format::TrainState, _) => Kind::State,
+            (_, Container::Safetensors) => Kind::Sorted,
+            _ => Kind::Ordered,
+        }
+    }
 }
 
 /// A tensor of the checkpoint that was found for a slot.
@@ -101,9 +139,7 @@ impl Mapping {
     /// matches; and where a BatchNorm can neither be found in the model nor folded. `InvalidArgument` for a prefix that no
     /// tensor has and an epsilon below 0.
     pub fn new(slots: &[Slot], checkpoint: &Checkpoint, options: &MappingOptions) -> Result<Mapping> {
-        // The library that writes safetensors sorts by name.
-        let ordered = checkpoint.container() != Container::Safetensors;
-        Mapping::of_tensors(slots, checkpoint.tensors(), ordered, options)
+        Mapping::of_tensors(slots, checkpoint.tensors(), Kind::of(checkpoint), options)
             .map_err(|error| error.at_path(checkpoint.path()))
     }
 
@@ -112,20 +148,18 @@ impl Mapping {
     /// # Errors
     /// `Mismatch` where a BatchNorm can neither be found in the model nor folded; `InvalidArgument` as [`Mapping::new`].
     pub fn survey(slots: &[Slot], checkpoint: &Checkpoint, options: &MappingOptions) -> Result<Mapping> {
-        let ordered = checkpoint.container() != Container::Safetensors;
-        matched(slots, checkpoint.tensors(), ordered, options)
+        matched(slots, checkpoint.tensors(), Kind::of(checkpoint), options)
             .map_err(|error| error.at_path(checkpoint.path()))
     }
 
-    /// [`Mapping::new`] of what is known about the tensors; `ordered` tells whether they are in the order in which the
-    /// network's layers were made.
+    /// [`Mapping::new`] of what is known about the tensors.
     pub(super) fn of_tensors(
         slots: &[Slot],
         tensors: &[StoredTensor],
-        ordered: bool,
+        kind: Kind,
         options: &MappingOptions,
     ) -> Result<Mapping> {
-        let mapping = matched(slots, tensors, ordered, options)?;
+        let mapping = matched(slots, tensors, kind, options)?;
         mapping.report.check(options.partial)?;
         Ok(mapping)
     }
@@ -162,11 +196,10 @@ impl Mapping {
                     variance: floats(&keys.variance)?,
                     epsilon: self.epsilon,
                 };
-                let channels = source.shape.get(usize::from(source.transposed)).copied().unwrap_or(0);
-                norm.check(channels).map_err(|error| error.at_tensor(&keys.mean))?;
+                norm.check(source.channels).map_err(|error| error.at_tensor(&keys.mean))?;
                 match source.is_bias {
                     true => norm.bias(own.as_deref()),
-                    false => norm.weight(own.unwrap_or_default()),
+                    false => norm.weight(own.unwrap_or_default(), source.inner),
                 }
             }
         };
@@ -187,18 +220,22 @@ fn transposed(values: &[f32], shape: &[usize]) -> Vec<f32> {
 fn matched(
     slots: &[Slot],
     tensors: &[StoredTensor],
-    ordered: bool,
+    kind: Kind,
     options: &MappingOptions,
 ) -> Result<Mapping> {
     let Some(prefix) = options.prefix.as_deref().filter(|prefix| !prefix.is_empty()) else {
-        return matched_all(slots, tensors, "", ordered, options);
+        return matched_all(slots, tensors, "", kind, options);
     };
+    // `student` is the module, not everything that begins so, where there is such a module.
+    let module = format!("{}.", prefix.trim_end_matches('.'));
+    let is_module = tensors.iter().any(|tensor| tensor.name.starts_with(&module));
+    let prefix = if is_module { &module } else { prefix };
     let own: Vec<StoredTensor> =
         tensors.iter().filter(|tensor| tensor.name.starts_with(prefix)).cloned().collect();
     if own.is_empty() {
         return Err(Error::invalid(format!("no tensor of the checkpoint begins with {:?}", short(prefix))));
     }
-    let mut mapping = matched_all(slots, &own, prefix, ordered, options)?;
+    let mut mapping = matched_all(slots, &own, prefix, kind, options)?;
     mapping.report.filtered += tensors.len() - own.len();
     Ok(mapping)
 }
@@ -208,7 +245,7 @@ fn matched_all(
     slots: &[Slot],
     tensors: &[StoredTensor],
     prefix: &str,
-    ordered: bool,
+    kind: Kind,
     options: &MappingOptions,
 ) -> Result<Mapping> {
     check_epsilon(options.norm_epsilon)?;
@@ -227,8 +264,16 @@ fn matched_all(
     }
     let by_key: HashMap<usize, usize> =
         matches.iter().enumerate().map(|(at, found)| (found.key, at)).collect();
+    // Tensors of the right names whose elements cannot be weights.
+    let mut mistyped: HashMap<usize, usize> = HashMap::new();
+    let by_any_name: HashMap<&str, usize> = (0..tensors.len()).map(|at| (key_names[at], at)).collect();
+    for (slot, names) in slot_names.iter().enumerate().filter(|(slot, _)| !slots[*slot].is_optional) {
+        let found = names.iter().find_map(|name| by_any_name.get(name.as_str()));
+        mistyped.extend(found.filter(|at| !tensors[**at].element.is_float()).map(|at| (slot, *at)));
+    }
     let norms = Norms::missing(tensors, &key_names, &by_key);
-    let folded =
+    let ordered = kind == Kind::Ordered;
+    let (folded, unplaced) =
         norms.folded(slots, &slot_names, tensors, &key_names, &matches, &by_key, ordered, options)?;
 
     let takes = |slot: Option<usize>, key: Option<usize>| {
@@ -255,6 +300,20 @@ fn matched_all(
         }
         let transposed = match (found, fold) {
             (None, None) if slot.is_optional => continue,
+            (None, None) if mistyped.contains_key(&index) => {
+                let tensor = &tensors[mistyped[&index]];
+                used.insert(mistyped[&index]);
+                report.mistyped.push(Mistyped {
+                    slot: slot.name.clone(),
+                    key: tensor.name.clone(),
+                    found: tensor.element.to_string(),
+                });
+                continue;
+            }
+            (None, None) if kind == Kind::State => {
+                report.kept += 1;
+                continue;
+            }
             (None, None) => {
                 report.missing.push(shown_slot(slot));
                 continue;
@@ -279,6 +338,7 @@ fn matched_all(
             }
         };
         let norm = fold.map(|fold| norms.list[fold.norm].keys(tensors));
+        let channel_axis = usize::from(transposed || slot.up_groups.is_some());
         report.loaded.push(Loaded {
             slot: slot.name.clone(),
             key: key.map(|key| tensors[key].name.clone()),
@@ -291,6 +351,11 @@ fn matched_all(
             key: key.map(|key| tensors[key].name.clone()),
             transposed,
             norm,
+            channels: slot.shape.get(channel_axis).copied().unwrap_or(0),
+            inner: match transposed {
+                true => slot.shape.first().copied().unwrap_or(1),
+                false => slot.shape.iter().skip(channel_axis + 1).product(),
+            },
             is_bias: fold.is_some_and(|fold| fold.is_bias),
         });
     }
@@ -299,8 +364,9 @@ fn matched_all(
         if used.contains(&at) {
             continue;
         }
-        // Counters, tables of indices: the model has them as constants, if at all.
-        if !tensor.element.is_float() {
+        // Counters (floats too, once a network was converted to half), tables of indices: the model has them as
+        // constants, if at all.
+        if !tensor.element.is_float() || is_counter(&tensor.name) {
             report.integers += 1;
             continue;
         }
@@ -309,7 +375,19 @@ fn matched_all(
             false => report.filtered += 1,
         }
     }
+    report.unplaced = unplaced.into_iter().map(|norm| norms.list[norm].path.to_owned()).collect();
+    let is_folded = report.loaded.iter().any(|loaded| loaded.folded.is_some());
+    report.norm_epsilon = is_folded.then_some(options.norm_epsilon);
+    if matches.is_empty() {
+        let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        report.prefix_hint = prefix_hint(&slot_names, &names);
+    }
     Ok(Mapping { sources, report, epsilon: options.norm_epsilon })
+}
+
+/// Whether it is BatchNorm's counter of batches.
+fn is_counter(name: &str) -> bool {
+    name.rsplit('.').next() == Some("num_batches_tracked")
 }
 
 fn check_epsilon(epsilon: f64) -> Result<()> {

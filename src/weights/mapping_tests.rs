@@ -30,7 +30,7 @@ fn everything_that_does_not_fit_is_listed() {
         ("model.extra", &[1]),
         ("loss.w", &[3]),
     ]);
-    let error = Mapping::of_tensors(&slots, &stored, true, &MappingOptions::default()).unwrap_err();
+    let error = Mapping::of_tensors(&slots, &stored, Kind::Ordered, &MappingOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Mismatch);
     assert_eq!(
         error.message(),
@@ -38,7 +38,7 @@ fn everything_that_does_not_fit_is_listed() {
          1 of another shape: model.head.weight (expected [5, 2], got [7, 2])"
     );
     let options = MappingOptions { partial: true, ..MappingOptions::default() };
-    let mapping = Mapping::of_tensors(&slots, &stored, true, &options).unwrap();
+    let mapping = Mapping::of_tensors(&slots, &stored, Kind::Ordered, &options).unwrap();
     let report = mapping.report();
     assert_eq!(report.loaded.len(), 1);
     assert_eq!(
@@ -51,7 +51,7 @@ fn everything_that_does_not_fit_is_listed() {
          misshaped model.head.weight (expected [5, 2], got [7, 2])"
     );
     let nothing = tensors(&[("x", &[1])]);
-    let error = Mapping::of_tensors(&slots, &nothing, true, &options).unwrap_err();
+    let error = Mapping::of_tensors(&slots, &nothing, Kind::Ordered, &options).unwrap_err();
     assert!(error.message().starts_with("no tensor of the checkpoint fits the model: 3 missing"), "{error}");
 }
 
@@ -59,31 +59,38 @@ fn everything_that_does_not_fit_is_listed() {
 fn long_lists_are_cut_in_the_error_alone() {
     let slots: Vec<Slot> = (0..30).map(|at| Slot::new(format!("l{at}"), &[1])).collect();
     let stored = tensors(&[("l0", &[1])]);
-    let error = Mapping::of_tensors(&slots, &stored, true, &MappingOptions::default()).unwrap_err();
+    let error = Mapping::of_tensors(&slots, &stored, Kind::Ordered, &MappingOptions::default()).unwrap_err();
     assert!(
         error.message().contains("29 missing: \"l1\"") && error.message().ends_with("\"l10\" and 19 more"),
         "{error}"
     );
     let options = MappingOptions { partial: true, ..MappingOptions::default() };
-    assert_eq!(Mapping::of_tensors(&slots, &stored, true, &options).unwrap().report().missing.len(), 29);
+    assert_eq!(
+        Mapping::of_tensors(&slots, &stored, Kind::Ordered, &options).unwrap().report().missing.len(),
+        29
+    );
 }
 
 #[test]
 fn a_filter_names_either_side() {
     let slots = [Slot::new("encoder.w", &[1]), slot("onnx::Conv_3", "head.weight", &[1], false)];
     let stored = tensors(&[("encoder.w", &[1]), ("head.weight", &[9]), ("aux.w", &[1])]);
-    let mapping = Mapping::of_tensors(&slots, &stored, true, &partial("encoder.*")).unwrap();
+    let mapping = Mapping::of_tensors(&slots, &stored, Kind::Ordered, &partial("encoder.*")).unwrap();
     assert!(mapping.report().is_complete());
     assert_eq!((mapping.report().loaded.len(), mapping.report().filtered), (1, 2));
     let strict = MappingOptions { partial: false, ..partial("!head.*,!aux.*") };
-    assert!(Mapping::of_tensors(&slots, &stored, true, &strict).is_ok());
+    assert!(Mapping::of_tensors(&slots, &stored, Kind::Ordered, &strict).is_ok());
 }
 
 #[test]
 fn weights_of_linear_layers_are_turned_where_the_model_has_them_so() {
     let fits = |slot: Slot, name: &str, shape: &[usize]| {
-        let mapping =
-            Mapping::of_tensors(&[slot], &tensors(&[(name, shape)]), true, &MappingOptions::default());
+        let mapping = Mapping::of_tensors(
+            &[slot],
+            &tensors(&[(name, shape)]),
+            Kind::Ordered,
+            &MappingOptions::default(),
+        );
         mapping.map(|mapping| mapping.report().loaded[0].transposed).ok()
     };
     let by_alias = |shape: &[usize], turned| slot("onnx::MatMul_7", "fc.weight", shape, turned);
@@ -116,31 +123,41 @@ fn a_folded_norm_is_folded_or_refused() {
     for bias in ["conv.bias", "conv.weight_bias"] {
         let slots = [weight.clone(), Slot::new(bias, &[4])];
         let mapping =
-            Mapping::of_tensors(&slots, &stored("conv", "bn"), true, &MappingOptions::default()).unwrap();
+            Mapping::of_tensors(&slots, &stored("conv", "bn"), Kind::Ordered, &MappingOptions::default())
+                .unwrap();
         assert_eq!(mapping.report().folded().collect::<Vec<_>>(), ["bn"]);
         assert_eq!(mapping.report().loaded[1].key, None);
     }
-    // Without a bias in the model nothing was folded, wherever the norm is: not even in part is it loaded.
+    // Without a bias in the model nothing was folded, wherever the norm is: in part the rest is loaded.
+    let strict = MappingOptions::default();
     let options = MappingOptions { partial: true, ..MappingOptions::default() };
-    let error = Mapping::of_tensors(std::slice::from_ref(&weight), &stored("conv", "bn"), true, &options)
-        .unwrap_err();
-    assert!(error.message().contains("\"bn\"") && error.kind() == ErrorKind::Mismatch, "{error}");
+    let alone = std::slice::from_ref(&weight);
+    let error = Mapping::of_tensors(alone, &stored("conv", "bn"), Kind::Ordered, &strict).unwrap_err();
+    assert!(error.message().contains("without a place in the model: \"bn\""), "{error}");
+    let mapping = Mapping::of_tensors(alone, &stored("conv", "bn"), Kind::Ordered, &options).unwrap();
+    assert_eq!((mapping.report().loaded.len(), mapping.report().unexpected.len()), (1, 4));
+    assert_eq!(mapping.report().unplaced, ["bn"]);
     // Unless it is told to be left out.
-    let mapping =
-        Mapping::of_tensors(std::slice::from_ref(&weight), &stored("conv", "bn"), true, &partial("!bn.*"))
-            .unwrap();
+    let mapping = Mapping::of_tensors(
+        std::slice::from_ref(&weight),
+        &stored("conv", "bn"),
+        Kind::Ordered,
+        &partial("!bn.*"),
+    )
+    .unwrap();
     assert!(mapping.report().is_complete());
     // Names and order that say nothing.
     let slots = [weight.clone(), Slot::new("conv.bias", &[4])];
     let mut reversed = stored("conv", "other");
     reversed.reverse();
-    let error = Mapping::of_tensors(&slots, &reversed, true, &options).unwrap_err();
+    let error = Mapping::of_tensors(&slots, &reversed, Kind::Ordered, &options).unwrap_err();
     assert!(error.message().contains("\"other\""), "{error}");
     // A model that has the norm.
     let mut slots = vec![weight];
     slots.extend(norm("bn").into_iter().map(|(name, shape)| Slot::new(name, &shape)));
     let mapping =
-        Mapping::of_tensors(&slots, &stored("conv", "bn"), true, &MappingOptions::default()).unwrap();
+        Mapping::of_tensors(&slots, &stored("conv", "bn"), Kind::Ordered, &MappingOptions::default())
+            .unwrap();
     assert_eq!((mapping.report().loaded.len(), mapping.report().folded().count()), (5, 0));
 }
 
@@ -154,15 +171,15 @@ fn one_of_several_networks_is_named_by_its_prefix() {
         ("student.model.a.bias", &[2]),
     ]);
     let of = |prefix: &str| MappingOptions { prefix: Some(prefix.into()), ..MappingOptions::default() };
-    let mapping = Mapping::of_tensors(&slots, &stored, true, &of("student.")).unwrap();
+    let mapping = Mapping::of_tensors(&slots, &stored, Kind::Ordered, &of("student.")).unwrap();
     let report = mapping.report();
     assert_eq!(report.loaded[1].key.as_deref(), Some("student.model.a.bias"));
     assert_eq!((report.stripped.as_str(), report.filtered), ("student.model.", 2));
     // In whole it is the same.
-    assert!(Mapping::of_tensors(&slots, &stored, true, &of("student.model.")).is_ok());
-    let error = Mapping::of_tensors(&slots, &stored, true, &of("other.")).unwrap_err();
+    assert!(Mapping::of_tensors(&slots, &stored, Kind::Ordered, &of("student.model.")).is_ok());
+    let error = Mapping::of_tensors(&slots, &stored, Kind::Ordered, &of("other.")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-    assert!(Mapping::of_tensors(&slots, &stored, true, &MappingOptions::default()).is_err());
+    assert!(Mapping::of_tensors(&slots, &stored, Kind::Ordered, &MappingOptions::default()).is_err());
 }
 
 #[test]
@@ -171,16 +188,116 @@ fn buffers_are_taken_where_they_are_and_integers_are_counted() {
     mean.is_optional = true;
     let slots = [Slot::new("w", &[2]), mean];
     let strict = MappingOptions::default();
-    let mapping = Mapping::of_tensors(&slots, &tensors(&[("w", &[2])]), true, &strict).unwrap();
+    let mapping = Mapping::of_tensors(&slots, &tensors(&[("w", &[2])]), Kind::Ordered, &strict).unwrap();
     assert!(mapping.report().is_complete() && mapping.report().loaded.len() == 1);
     let stored = tensors(&[("w", &[2]), ("mean", &[1, 3, 1, 1]), ("x.num_batches_tracked", &[])]);
-    let mapping = Mapping::of_tensors(&slots, &stored, true, &strict).unwrap();
+    let mapping = Mapping::of_tensors(&slots, &stored, Kind::Ordered, &strict).unwrap();
     assert_eq!((mapping.report().loaded.len(), mapping.report().integers), (2, 1));
     // Spread over the axes of an image; another arrangement of several axes is another tensor.
     let fits = |shape: &[usize]| {
-        Mapping::of_tensors(&slots, &tensors(&[("w", &[2]), ("mean", shape)]), true, &strict).is_ok()
+        Mapping::of_tensors(&slots, &tensors(&[("w", &[2]), ("mean", shape)]), Kind::Ordered, &strict).is_ok()
     };
     assert!(fits(&[3]) && !fits(&[1, 1, 3, 1]) && !fits(&[6]));
+}
+
+#[test]
+fn a_prefix_needs_no_dot_and_is_named_where_it_is_missed() {
+    let slots = [Slot::new("a.weight", &[2]), Slot::new("bn.bias", &[2])];
+    let mut list: Vec<(&str, &[usize])> = vec![("student1.a.weight", &[2]), ("student.a.weight", &[2])];
+    list.push(("student.bn.bias", &[2]));
+    list.push(("student.bn.running_mean", &[2]));
+    list.push(("student.bn.running_var", &[2]));
+    let stored = tensors(&list);
+    let of = |prefix: &str| MappingOptions {
+        prefix: Some(prefix.into()),
+        partial: true,
+        ..MappingOptions::default()
+    };
+    let mapping = Mapping::of_tensors(&slots, &stored, Kind::Ordered, &of("student")).unwrap();
+    assert_eq!((mapping.report().loaded.len(), mapping.report().filtered), (2, 1));
+    assert_eq!(mapping.report().stripped, "student.");
+    // No norm hides that nothing fits.
+    for partial in [false, true] {
+        let options = MappingOptions { partial, ..MappingOptions::default() };
+        let error = Mapping::of_tensors(&slots, &stored, Kind::Ordered, &options).unwrap_err();
+        assert!(
+            error.message().starts_with(
+                "no tensor of the checkpoint fits the model: did you mean those with the prefix \"student.\"? 2 missing"
+            ),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_reason_is_the_element_type_where_it_is() {
+    let slots = [
+        Slot::new("conv.weight", &[4, 1, 1, 1]),
+        Slot::new("bn.running_mean", &[4]),
+        Slot::new("bn.running_var", &[4]),
+    ];
+    let mut stored =
+        tensors(&[("conv.weight", &[4, 1, 1, 1]), ("bn.running_mean", &[4]), ("bn.running_var", &[4])]);
+    stored[0].element = StoredType::I64;
+    let strict = MappingOptions::default();
+    let error = Mapping::of_tensors(&slots, &stored, Kind::Ordered, &strict).unwrap_err();
+    let expected = "the checkpoint does not fit the model: 1 of another element type: conv.weight \
+                    (expected float64, float32, float16 or bfloat16, got int64)";
+    assert_eq!(error.message(), expected);
+    stored.iter_mut().for_each(|tensor| tensor.element = StoredType::Other("float8_e4m3fn", 1));
+    let error = Mapping::of_tensors(&slots, &stored, Kind::Ordered, &strict).unwrap_err();
+    assert!(
+        error.message().contains("3 of another element type") && error.message().contains("float8_e4m3fn")
+    );
+    // A network in half has its counters in half.
+    let mut stored = tensors(&[("w", &[1]), ("bn.num_batches_tracked", &[])]);
+    stored[1].element = StoredType::F16;
+    let mapping = Mapping::of_tensors(&[Slot::new("w", &[1])], &stored, Kind::Ordered, &strict).unwrap();
+    assert_eq!((mapping.report().integers, mapping.report().is_complete()), (1, true));
+}
+
+#[test]
+fn a_training_state_need_not_hold_what_is_frozen() {
+    let slots = [Slot::new("w", &[1]), Slot::new("bn.running_mean", &[1])];
+    let strict = MappingOptions::default();
+    let of = |kind, names: &[(&str, &[usize])]| Mapping::of_tensors(&slots, &tensors(names), kind, &strict);
+    let mapping = of(Kind::State, &[("w", &[1])]).unwrap();
+    assert_eq!(mapping.report().counts(), "1 loaded, 1 kept, which the training state does not hold");
+    assert!(of(Kind::Sorted, &[("w", &[1])]).is_err());
+    assert!(
+        of(Kind::State, &[("x", &[1])]).is_err() && of(Kind::State, &[("w", &[1]), ("x", &[1])]).is_err()
+    );
+}
+
+#[test]
+fn norms_of_transposed_convolutions_go_along_their_second_dimension() {
+    let stored = |inner: usize| {
+        let mut all = tensors(&[("up.weight", &[4, inner, 2, 2])]);
+        all.extend(tensors(&[
+            ("up_bn.weight", &[4]),
+            ("up_bn.running_mean", &[4]),
+            ("up_bn.running_var", &[4]),
+        ]));
+        all
+    };
+    let of = |groups, inner: usize| {
+        let mut weight = Slot::new("up.weight", &[4, inner, 2, 2]);
+        weight.up_groups = Some(groups);
+        Mapping::of_tensors(
+            &[weight, Slot::new("up.bias", &[4])],
+            &stored(inner),
+            Kind::Ordered,
+            &MappingOptions::default(),
+        )
+    };
+    let mapping = of(1, 4).unwrap();
+    assert_eq!((mapping.sources[0].channels, mapping.sources[0].inner), (4, 4));
+    assert_eq!(mapping.report().norm_epsilon, Some(1e-5));
+    assert!(mapping.report().counts().contains("1 BatchNorm layers folded with epsilon 1e-5"));
+    assert!(mapping.report().to_string().ends_with("\nfolded up_bn with epsilon 1e-5"));
+    let error = of(2, 2).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotSupported);
+    assert!(error.message().contains("transposed convolution of 2 groups"), "{error}");
 }
 
 #[cfg(feature = "pytorch")]
@@ -244,6 +361,26 @@ mod golden {
         }
     }
 
+    /// What PyTorch folds is what a mapping folds (views_and_folds.py).
+    #[test]
+    fn a_norm_is_folded_into_a_transposed_convolution_as_pytorch_does() {
+        let mut weight = Slot::new("up.weight", &[4, 4, 2, 2]);
+        weight.up_groups = Some(1);
+        let checkpoint = Checkpoint::open(golden("up.pth")).unwrap();
+        let slots = [weight, Slot::new("up.bias", &[4])];
+        let mapping = Mapping::new(&slots, &checkpoint, &MappingOptions::default()).unwrap();
+        let read = mapping.read(&checkpoint).unwrap();
+        let (expected, _) = read_with_metadata(golden("up.folded.safetensors")).unwrap();
+        assert_eq!(read.len(), expected.len());
+        for (name, tensor) in &expected {
+            let (Elements::F32(own), Elements::F32(other)) = (&read[name].elements, &tensor.elements) else {
+                panic!("{name}");
+            };
+            // PyTorch folds in float32.
+            assert!(own.iter().zip(other).all(|(own, other)| (own - other).abs() <= 1e-6), "{name}");
+        }
+    }
+
     #[derive(serde::Deserialize)]
     struct Network {
         tensors: Vec<(String, Vec<usize>)>,
@@ -280,7 +417,8 @@ mod golden {
                 slots.push(Slot::new(bias, &[weight]));
             }
         }
-        let mapping = Mapping::of_tensors(&slots, &stored, ordered, &MappingOptions::default())?;
+        let kind = if ordered { Kind::Ordered } else { Kind::Sorted };
+        let mapping = Mapping::of_tensors(&slots, &stored, kind, &MappingOptions::default())?;
         let of = |loaded: &Loaded| {
             let layer = loaded.slot.strip_suffix(".weight")?;
             Some((loaded.folded.clone()?, layer.to_owned()))

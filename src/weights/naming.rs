@@ -106,6 +106,21 @@ pub(super) fn aliases(slots: &[Slot], prefixes: &[&str]) -> Vec<Vec<String>> {
     all
 }
 
+/// The prefix without which most names are those of slots, the shortest of several, if that is half of the slots at least.
+pub(super) fn prefix_hint(slot_names: &[Vec<String>], names: &[&str]) -> Option<String> {
+    let wanted: HashSet<&str> = slot_names.iter().flatten().map(String::as_str).collect();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for name in names {
+        for (at, _) in name.match_indices('.').filter(|(at, _)| wanted.contains(&name[at + 1..])) {
+            *counts.entry(&name[..=at]).or_default() += 1;
+        }
+    }
+    let (prefix, count) = counts.into_iter().max_by_key(|(prefix, count)| {
+        (*count, std::cmp::Reverse(prefix.len()), std::cmp::Reverse(*prefix))
+    })?;
+    (2 * count >= slot_names.len()).then(|| prefix.to_owned())
+}
+
 /// A name made of scopes, in which a child of a Sequential has its parent's name again: `down.1.down.1.0.weight` is
 /// `down.1.0.weight`.
 fn collapsed(alias: &str) -> String {
@@ -174,6 +189,17 @@ mod tests {
         assert_eq!(without_operators("blocks.0.kv.MatMul.MatMulAddFusion.weight"), "blocks.0.kv.weight");
         assert_eq!(without_operators("Conv.weight"), "Conv.weight");
         assert_eq!(without_operators("Convolution.weight"), "Convolution.weight");
+    }
+
+    #[test]
+    fn a_prefix_is_named_where_the_names_fit_behind_it() {
+        let slots =
+            [vec!["a.w".to_owned()], vec!["onnx::1".to_owned(), "b.w".to_owned()], vec!["c".to_owned()]];
+        let hint = |names: &[&str]| prefix_hint(&slots, names);
+        assert_eq!(hint(&["ema.a.w", "backbone.a.w", "backbone.b.w"]).as_deref(), Some("backbone."));
+        assert_eq!(hint(&["x.y.a.w", "x.y.b.w"]).as_deref(), Some("x.y."));
+        assert_eq!(hint(&["x.a.w"]), None);
+        assert_eq!(hint(&["a.x", "b"]), None);
     }
 
     #[test]

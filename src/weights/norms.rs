@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::weights::checkpoint::StoredTensor;
-use crate::weights::folding::{Layer, Norm, pairs};
+use crate::weights::folding::{Bias, Layer, Norm, check_extra, pairs};
 use crate::weights::mapping::{MappingOptions, Match, Slot};
 
 /// Names of the tensors of a BatchNorm in the checkpoint.
@@ -87,12 +87,14 @@ impl<'a> Norms<'a> {
                 variance,
                 channels: tensors[mean].shape.iter().product(),
             };
-            (!norm.all().any(|at| by_key.contains_key(&at))).then_some(norm)
+            let is_absent = !norm.all().any(|at| by_key.contains_key(&at));
+            // Numbers that are not read cannot be folded.
+            (is_absent && norm.all().all(|at| tensors[at].element.is_float())).then_some(norm)
         });
         Norms { list: list.collect(), places }
     }
 
-    /// What each slot gets of the norms.
+    /// What each slot gets of the norms, and the norms (their numbers in the list) that go nowhere.
     #[expect(clippy::too_many_arguments, reason = "all that is known about both sides")]
     pub(super) fn folded(
         &self,
@@ -104,7 +106,11 @@ impl<'a> Norms<'a> {
         by_key: &HashMap<usize, usize>,
         ordered: bool,
         options: &MappingOptions,
-    ) -> Result<HashMap<usize, Fold>> {
+    ) -> Result<(HashMap<usize, Fold>, Vec<usize>)> {
+        // Where no name fits, that is what is wrong, and not the norms.
+        if matches.is_empty() {
+            return Ok(Default::default());
+        }
         let slot_of: HashMap<&str, usize> = slot_names
             .iter()
             .enumerate()
@@ -128,11 +134,15 @@ impl<'a> Norms<'a> {
                 continue;
             }
             let bias = self.places.get(format!("{path}.bias").as_str()).copied();
-            layers.push((
-                at,
-                bias,
-                Layer { path, channels: tensors[at].shape[0], place: bias.unwrap_or(at).max(at) },
-            ));
+            let of_layer = match (in_model, bias) {
+                (false, _) => Bias::Outside,
+                (true, None) => Bias::Made,
+                (true, Some(_)) => Bias::Own,
+            };
+            let slot = by_key.get(&at).map(|found| &slots[matches[*found].slot]);
+            let channels = slot.map_or(tensors[at].shape[0], |slot| slot.channels(&tensors[at].shape));
+            let place = bias.unwrap_or(at).max(at);
+            layers.push((at, bias, Layer { path, channels, place, bias: of_layer }));
         }
         let wanted = self.list.iter().filter(|norm| {
             let keys: Vec<&str> = norm.all().flat_map(|at| [names[at], tensors[at].name.as_str()]).collect();
@@ -146,14 +156,34 @@ impl<'a> Norms<'a> {
             .collect();
         let plain: Vec<Layer<'_>> = layers.iter().map(|(.., layer)| layer.clone()).collect();
         let found = pairs(&plain, &described, ordered)?;
-        let mut folds = HashMap::new();
-        for (norm, layer) in wanted.iter().zip(found) {
+        let (mut folds, mut unplaced) = (HashMap::new(), Vec::new());
+        // A model with norms beside the layers was exported without folding, unless some are folded.
+        let has_norm = |slot: &Slot| slot.name.ends_with(".running_mean");
+        let is_plain = found.iter().all(Option::is_none) && slots.iter().any(has_norm);
+        for (at, norm) in wanted.iter().enumerate() {
+            let Some(layer) = found[at] else {
+                if options.partial {
+                    check_extra(&plain, &described[at], &found, is_plain)?;
+                }
+                unplaced.extend(self.list.iter().position(|own| own.mean == norm.mean));
+                continue;
+            };
             let (weight, bias, layer) = &layers[layer];
             let (Some(found), Some(bias_slot)) = (by_key.get(weight), bias_slot(layer.path)) else {
                 // Neither is in the model: both are listed.
                 continue;
             };
             let Some(norm) = self.list.iter().position(|own| own.mean == norm.mean) else { continue };
+            let groups = slots[matches[*found].slot].up_groups.unwrap_or(1);
+            if groups > 1 {
+                let message = format!(
+                    "BatchNorm {:?} cannot be folded into a transposed convolution of {groups} groups: expected 1 group \
+                     (export the model with its BatchNorm layers)",
+                    self.list[norm].path
+                );
+                let slot = &slots[matches[*found].slot].name;
+                return Err(Error::new(ErrorKind::NotSupported, message).at_tensor(slot));
+            }
             if slots[bias_slot].shape != [layer.channels] {
                 let message = format!(
                     "BatchNorm {:?} cannot be folded: the model's bias has shape {:?}, expected [{}]",
@@ -164,6 +194,6 @@ impl<'a> Norms<'a> {
             folds.insert(matches[*found].slot, Fold { norm, key: Some(*weight), is_bias: false });
             folds.insert(bias_slot, Fold { norm, key: *bias, is_bias: true });
         }
-        Ok(folds)
+        Ok((folds, unplaced))
     }
 }

@@ -17,6 +17,9 @@ use crate::weights::tensors::Elements;
 const KEYS: [&str; 7] =
     ["state_dict", "model_state_dict", "model", "model_state", "net", "network", "weights"];
 
+/// What makes a tensor without elements.
+const META: &str = "torch._utils._rebuild_meta_tensor_no_storage";
+
 /// Bytes that tensors which share storages may have in any case.
 const SHARED_BYTES: u64 = 16 << 20;
 
@@ -118,6 +121,20 @@ fn find<'a>(
             short(arena.class(id)).escape_debug()
         )));
     }
+    if items.is_empty() {
+        return Err(Error::invalid("no state dict found: the file holds an empty dictionary"));
+    }
+    // Beside the state dict proper, or in it.
+    let is_meta = |id: Id| arena.class(id) == META && matches!(arena.get(id), Value::Opaque(_));
+    let has_meta = |id: Id| match arena.get(id) {
+        Value::Dict(items) => items.iter().any(|(_, id)| is_meta(*id)),
+        _ => is_meta(id),
+    };
+    if items.iter().any(|(_, id)| has_meta(*id)) {
+        return Err(Error::invalid(
+            "the tensors of the file were saved on the device \"meta\": they have no elements",
+        ));
+    }
     Err(Error::invalid(format!("no state dict found: the file has the keys {}", listed())))
 }
 
@@ -176,6 +193,14 @@ fn view(arena: &Arena, id: Id, store: &Store, limits: &Limits) -> Result<View> {
     let broken = || Error::invalid("damaged pickle: the tensor has no sound shape");
     let Value::Tensor(tensor) = arena.get(id) else { return Err(broken()) };
     let Value::Storage(storage) = arena.get(tensor.storage) else { return Err(broken()) };
+    for (mark, what) in [("neg", "negated"), ("conj", "conjugated")] {
+        let marked = tensor.metadata.and_then(|metadata| arena.item(metadata, mark));
+        if !matches!(marked.map(|id| arena.get(id)), None | Some(Value::Bool(false))) {
+            let message =
+                format!("the tensor is a {what} view of its elements: save what resolve_{mark}() gives");
+            return Err(Error::new(ErrorKind::NotSupported, message));
+        }
+    }
     let key = arena.text(storage.key).ok_or_else(broken)?;
     let numbers = |id: Id| match arena.get(id) {
         Value::Tuple(items) => {

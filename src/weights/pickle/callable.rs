@@ -23,14 +23,20 @@ pub(super) fn reduce(arena: &mut Arena, callable: Id, arguments: Id) -> Result<I
         ("builtins" | "__builtin__", "set" | "frozenset", &[items]) => sequence(arena, items).map(Value::Set),
         ("torch", "Size", &[sizes]) => sequence(arena, sizes).map(Value::Tuple),
         ("torch._utils", "_rebuild_tensor", &[storage, offset, size, stride]) => {
-            tensor(arena, [storage, offset, size, stride], None)
+            tensor(arena, [storage, offset, size, stride], None, None)
         }
-        ("torch._utils", "_rebuild_tensor_v2", &[storage, offset, size, stride, ..]) => {
-            tensor(arena, [storage, offset, size, stride], None)
+        ("torch._utils", "_rebuild_tensor_v2", &[storage, offset, size, stride, ref rest @ ..]) => {
+            // Behind whether it wants a gradient, and hooks.
+            tensor(arena, [storage, offset, size, stride], None, rest.get(2).copied())
         }
-        ("torch._utils", "_rebuild_tensor_v3", &[storage, offset, size, stride, _, _, element, ..]) => {
+        (
+            "torch._utils",
+            "_rebuild_tensor_v3",
+            &[storage, offset, size, stride, _, _, element, ref rest @ ..],
+        ) => {
+            let metadata = rest.first().copied();
             torch_type(arena, element)
-                .and_then(|element| tensor(arena, [storage, offset, size, stride], Some(element)))
+                .and_then(|element| tensor(arena, [storage, offset, size, stride], Some(element), metadata))
         }
         // A parameter is the tensor that it holds; so is a tensor with attributes.
         ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state", &[data, ..])
@@ -106,6 +112,7 @@ fn tensor(
     arena: &Arena,
     [storage, offset, size, stride]: [Id; 4],
     element: Option<StoredType>,
+    metadata: Option<Id>,
 ) -> Option<Value> {
     let numbers = |id: Id| match arena.get(id) {
         Value::Tuple(items) => items.iter().all(|id| matches!(arena.get(*id), Value::Int(_))),
@@ -113,7 +120,7 @@ fn tensor(
     };
     let sound = matches!(arena.get(storage), Value::Storage(_)) && numbers(size) && numbers(stride);
     let offset = arena.unsigned(offset)?;
-    sound.then_some(Value::Tensor(Tensor { storage, element, offset, size, stride }))
+    sound.then_some(Value::Tensor(Tensor { storage, element, offset, size, stride, metadata }))
 }
 
 fn torch_type(arena: &Arena, id: Id) -> Option<StoredType> {

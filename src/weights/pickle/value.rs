@@ -70,6 +70,8 @@ pub(crate) struct Tensor {
     pub(crate) size: Id,
     /// A [`Value::Tuple`] of strides in elements.
     pub(crate) stride: Id,
+    /// A [`Value::Dict`] of what is to be done to the elements, where there is one: `neg`, `conj`.
+    pub(crate) metadata: Option<Id>,
 }
 
 /// All values of a file's pickles.
