@@ -2907,7 +2907,7 @@ glebe_status glebe_event_tensor(const glebe_event_context *context,
  * @param options  how; epochs must be set.
  * @param error    nullable.
  * @return GLEBE_STATUS_INVALID_ARGUMENT for an option out of range; GLEBE_STATUS_NOT_SUPPORTED for checkpoints together
- *         with GLEBE_TAIL_CARRY; GLEBE_STATUS_MISMATCH for another seed than that of the checkpoint that the next fit goes
+ *         with GLEBE_TAIL_CARRY and more than one batch an update; GLEBE_STATUS_MISMATCH for another seed than that of the checkpoint that the next fit goes
  *         on from; GLEBE_STATUS_IO for a folder that cannot be made; GLEBE_STATUS_INVALID_STATE while the trainer is in
  *         use.
  */

@@ -270,6 +270,8 @@ fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
         ("const glebe_trainer *" | "glebe_trainer *", _) => match function.name.as_str() {
             "glebe_trainer_apply" | "glebe_trainer_logits" => "a_waiting_trainer()",
             "glebe_trainer_fit"
+            | "glebe_trainer_fit_and_test"
+            | "glebe_trainer_add_outputs"
             | "glebe_trainer_resume"
             | "glebe_trainer_resume_newest"
             | "glebe_trainer_save_checkpoint" => "a_fit_trainer()",
@@ -305,11 +307,13 @@ fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
             return format!("file(\"out-{case}.safetensors\")");
         }
         ("const char *", "name") if function.name == "glebe_metrics_get" => "\"Loss\"",
-        ("const char *", "name")
-            if ["glebe_event_metric", "glebe_event_log"].contains(&function.name.as_str()) =>
-        {
-            "\"Loss\""
-        }
+        ("const char *", "name") if function.name == "glebe_event_metric" => "\"Loss\"",
+        ("const char *", "name") if function.name == "glebe_event_log" => "\"own\"",
+        ("size_t", "virtual_batch") => "1",
+        ("uint32_t", "outputs") => "GLEBE_OUTPUT_EPOCH_CSV",
+        ("int32_t", "mode") => "GLEBE_MODE_LOWEST",
+        ("const char *", "metric") => "\"Loss\"",
+        ("const char *", "folder") => return format!("file(\"out-{case}\")"),
         ("float *", _) => "numbers",
         ("size_t *", _) => "sizes",
         ("int32_t *", _) => "&number",

@@ -191,6 +191,9 @@ pub unsafe extern "C" fn glebe_fit_options_init(
 pub(super) unsafe fn fit_options(options: *const glebe_fit_options) -> Result<FitOptions> {
     // SAFETY: by this function's contract, here and below.
     let given = unsafe { read_sized(options, "options")? };
+    if given.reserved != 0 {
+        return Err(Error::invalid(format!("reserved is {}: expected 0", given.reserved)));
+    }
     if given.epochs == 0 {
         return Err(Error::invalid("epochs is 0: expected 1 or more"));
     }

@@ -13,6 +13,8 @@ pub(super) struct Shown<'a> {
     pub(super) batch: Option<(Batch<'a>, usize)>,
     pub(super) logits: Option<&'a [f32]>,
     pub(super) has_gradients: bool,
+    /// Whether the labels of the batch have been taken over.
+    pub(super) has_truth: bool,
 }
 
 /// A step, and what there is of it at an event.
@@ -40,7 +42,7 @@ impl Access for StepAccess<'_> {
 
     fn truth(&self) -> Result<Truth<'_>> {
         let targets = &self.step.targets;
-        if self.shown.batch.is_none() || targets.classes.len() != targets.mask.len() {
+        if !self.shown.has_truth || targets.classes.len() != targets.mask.len() {
             return Err(Error::new(ErrorKind::InvalidState, "no classes are labelled at this event"));
         }
         Ok(Truth { classes: &targets.classes, mask: &targets.mask })

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::remove_leftovers;
+use crate::finetune::checkpoints::Best;
 use crate::finetune::state::TrainState;
 use crate::weights::message::{CheckpointOrigin, Scalar};
 use crate::weights::tensors;
@@ -15,7 +16,7 @@ use crate::weights::tensors;
 /// Everything that a training needs to go on as if it had never stopped, at the end of an epoch.
 ///
 /// The file is safetensors: the tensors of [`TrainState::write`], and in the metadata `epoch`, `global_step`, `should_stop`, `seed`,
-/// `random`, `model` and `callbacks`. It can be read as a [`TrainState`] too.
+/// `random`, `best`, `history`, `model` and `callbacks`. It can be read as a [`TrainState`] too.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Checkpoint {
@@ -35,6 +36,10 @@ pub struct Checkpoint {
     pub train: TrainState,
     /// The states of callbacks, by name.
     pub callbacks: BTreeMap<String, Value>,
+    /// What is known of the best metric.
+    pub(super) best: Best,
+    /// A number an epoch: those of two checkpoints of one run agree as far as the shorter goes.
+    pub(super) history: Vec<u64>,
 }
 
 const FORMAT: &str = "glebe.checkpoint";
@@ -45,6 +50,8 @@ const SEED: &str = "seed";
 const RANDOM: &str = "random";
 const MODEL: &str = "model";
 const CALLBACKS: &str = "callbacks";
+const BEST: &str = "best";
+const HISTORY: &str = "history";
 
 /// What tells one model file from another: the SHA-256 of its bytes, in hexadecimal digits.
 pub fn fingerprint(bytes: &[u8]) -> String {
@@ -58,6 +65,11 @@ impl Checkpoint {
         CheckpointOrigin::new(number(self.epoch), number(self.global_step)).message()
     }
 
+    /// Whether `self` is `other`, or what became of it in later epochs.
+    pub(super) fn continues(&self, other: &Checkpoint) -> bool {
+        self.model == other.model && self.seed == other.seed && self.history.starts_with(&other.history)
+    }
+
     /// Writes it, as a whole or not at all, in the place of a file that is there.
     ///
     /// # Errors
@@ -66,6 +78,7 @@ impl Checkpoint {
         let (all, mut metadata) = self.train.flat();
         let callbacks = serde_json::to_string(&self.callbacks)
             .map_err(|error| Error::internal("cannot write the callbacks' states").caused_by(error))?;
+        let history: Vec<String> = self.history.iter().map(|own| format!("{own:016x}")).collect();
         metadata.extend([
             (FORMAT.to_owned(), "1".to_owned()),
             (EPOCH.to_owned(), self.epoch.to_string()),
@@ -75,6 +88,8 @@ impl Checkpoint {
             (RANDOM.to_owned(), self.random.to_string()),
             (MODEL.to_owned(), self.model.clone()),
             (CALLBACKS.to_owned(), callbacks),
+            (BEST.to_owned(), self.best.to_text()),
+            (HISTORY.to_owned(), history.join(",")),
         ]);
         remove_leftovers(path.as_ref());
         tensors::write(path.as_ref(), &all, &metadata, true)
@@ -107,6 +122,7 @@ impl Checkpoint {
             let text = text(key)?;
             text.parse().map_err(|_| Error::invalid(format!("the checkpoint's {key:?} is {text:?}")))
         };
+        let wrong = |key: &str| Error::invalid(format!("the checkpoint's {key:?} is damaged"));
         let callbacks = serde_json::from_str(text(CALLBACKS)?)
             .map_err(|error| Error::invalid("the checkpoint's callbacks are no JSON").caused_by(error))?;
         Ok(Checkpoint {
@@ -117,7 +133,14 @@ impl Checkpoint {
             random: number(RANDOM)?,
             model: text(MODEL)?.to_owned(),
             callbacks,
+            best: Best::from_text(text(BEST)?).ok_or_else(|| wrong(BEST))?,
+            history: history(text(HISTORY)?).ok_or_else(|| wrong(HISTORY))?,
             train: TrainState::from_file(all, &metadata)?,
         })
     }
+}
+
+/// The numbers of a history.
+fn history(text: &str) -> Option<Vec<u64>> {
+    text.split(',').filter(|own| !own.is_empty()).map(|own| u64::from_str_radix(own, 16).ok()).collect()
 }

@@ -1,6 +1,6 @@
 //! Which checkpoints a training writes, and which it goes on from.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,12 +28,26 @@ pub struct Checkpoints {
 }
 
 /// What is known of the best metric, kept in checkpoints.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Best {
     /// The best value so far.
     pub(super) value: Option<f64>,
     /// Whether it is that of the last epoch.
     pub(super) is_now: bool,
+}
+
+impl Best {
+    /// Value and whether it is that of the last epoch, as text that has every number.
+    pub(super) fn to_text(self) -> String {
+        let value = self.value.map_or(String::new(), |value| value.to_string());
+        format!("{value} {}", self.is_now)
+    }
+
+    pub(super) fn from_text(text: &str) -> Option<Best> {
+        let (value, is_now) = text.split_once(' ')?;
+        let value = if value.is_empty() { None } else { Some(value.parse().ok()?) };
+        Some(Best { value, is_now: is_now.parse().ok()? })
+    }
 }
 
 impl Checkpoints {
@@ -43,6 +57,9 @@ impl Checkpoints {
     }
 
     pub(super) fn check(&self) -> Result<()> {
+        if self.folder.as_os_str().is_empty() {
+            return Err(Error::invalid("checkpoints: the name of their folder is empty"));
+        }
         if self.every == 0 {
             return Err(Error::invalid("checkpoints: expected 1 epoch or more between them, got 0"));
         }
@@ -94,13 +111,14 @@ impl Checkpoints {
         files
     }
 
-    /// Writes those of the files that a run which was killed had not come to. Files of the same or of later epochs stay.
+    /// Writes those of the files that a run which was killed had not come to. Files of this epoch of the run and of its
+    /// later ones stay.
     ///
     /// # Errors
     /// As [`Checkpoint::write`].
     pub(super) fn complete(&self, files: &[PathBuf], checkpoint: &Checkpoint) -> Result<()> {
         for path in files {
-            if !Checkpoint::read(path).is_ok_and(|own| own.epoch >= checkpoint.epoch) {
+            if !Checkpoint::read(path).is_ok_and(|own| own.continues(checkpoint)) {
                 checkpoint.write(path)?;
             }
         }
@@ -125,19 +143,32 @@ impl Checkpoints {
         }
     }
 
-    /// The newest checkpoint of the folder that can be read, with its path: by epoch, `last` before others of the same.
-    /// Warns of each that cannot be read. `None` where there is none.
+    /// The newest checkpoint of the folder that can be read, with its path: `last`, or one of a later epoch of the same run
+    /// (a run that was killed may not have come to `last`); without a `last` that can be read the one of the highest epoch.
+    /// Warns of each that cannot be read and of later ones of other runs. `None` where there is none.
     pub fn newest(&self) -> Option<(PathBuf, Checkpoint)> {
         let mut candidates = vec![self.folder.join(LAST)];
         candidates.extend(numbered(&self.folder).into_iter().map(|(_, path)| path));
         candidates.push(self.folder.join(BEST));
+        let mut last: Option<Checkpoint> = None;
         let mut newest: Option<(PathBuf, Checkpoint)> = None;
-        for path in candidates.into_iter().filter(|path| path.exists()) {
+        for (index, path) in candidates.into_iter().enumerate().filter(|(_, path)| path.exists()) {
             match Checkpoint::read(&path) {
                 Ok(found) => {
                     tracing::info!("Checkpoint for epoch {} in {}", found.epoch, path.display());
-                    if newest.as_ref().is_none_or(|(_, own)| found.epoch > own.epoch) {
+                    if index == 0 {
+                        last = Some(found.clone());
+                    }
+                    if newest.as_ref().is_some_and(|(_, own)| found.epoch <= own.epoch) {
+                        continue;
+                    }
+                    if last.as_ref().is_none_or(|last| found.continues(last)) {
                         newest = Some((path, found));
+                    } else {
+                        tracing::warn!(
+                            "Checkpoint file {} is of another run than {LAST} and passed over",
+                            path.display()
+                        );
                     }
                 }
                 Err(error) => {

@@ -140,6 +140,10 @@ pub fn run_container(container: &mut dyn Container) -> Result<(Trainer, Option<T
         },
         AfterFit::Infer(splits) => {
             let mut data = container.inference_data()?;
+            if let Some(at) = (1..splits.len()).find(|at| splits[..*at].contains(&splits[*at])) {
+                let message = format!("the split {} is asked for twice", splits[at].name());
+                return Err(Error::invalid(message));
+            }
             if let Some(split) = splits.iter().find(|split| data.of(**split).is_none()) {
                 let message = format!("the container has no data for inference on {}", split.name());
                 return Err(Error::invalid(message));

@@ -6,12 +6,12 @@ use crate::finetune::access::Shown;
 use crate::finetune::scoring::Scored;
 use crate::finetune::targets::Targets;
 use crate::finetune::trainer::Trainer;
-use crate::hooks::{Event, Phase};
+use crate::hooks::{Event, Phase, TrainerState};
 
 /// Takes the labels of a batch, its number, how many of its images count, and its logits `[N, K, H, W]`.
 pub(super) type TakeAll<'a> = dyn FnMut(&Targets, usize, usize, &[f32]) -> Result<()> + 'a;
 
-/// Mean of a number over images.
+/// Mean of a number by weights.
 #[derive(Debug, Default)]
 pub(super) struct Mean {
     sum: f64,
@@ -91,10 +91,11 @@ impl Trainer {
             let shown = Shown { batch: Some((batch, images)), ..Shown::default() };
             self.show(Event::BatchStart, None, &[], shown)?;
             self.show(Event::EvaluationStart, None, &[], shown)?;
-            let output = self.step.evaluate(&batch)?;
+            self.step.counting = Some(images);
+            let output = self.step.evaluate(&batch).map_err(|error| self.at_batch(error))?;
             let loss = f64::from(output.loss);
-            losses.add(loss, images);
-            let shown = Shown { logits: output.logits.as_deref(), ..shown };
+            losses.add(loss, self.step.targets.counted());
+            let shown = Shown { logits: output.logits.as_deref(), has_truth: true, ..shown };
             self.show(Event::MetricsStart, Some(loss), &[], shown)?;
             if let Some(logits) = &output.logits {
                 self.score(logits, images)?;
@@ -109,11 +110,39 @@ impl Trainer {
         }
         self.state.random = random;
         self.show(Event::EvaluationBatchesEnd, None, &metrics, Shown::default())?;
-        metrics.extend(self.logged.take());
+        self.merge_logged(&mut metrics, "")?;
         self.is_collecting = false;
         self.show(end, None, &metrics, Shown::default())?;
         (self.state.phase, self.state.batch, self.state.batches) = before;
         Ok(metrics)
+    }
+
+    /// Says which batch an error is about.
+    pub(super) fn at_batch(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::InvalidArgument | ErrorKind::Mismatch => {
+                let TrainerState { epoch, batch, .. } = &self.state;
+                Error::new(error.kind(), format!("batch {batch} of epoch {epoch}")).caused_by(error)
+            }
+            _ => error,
+        }
+    }
+
+    /// Adds what callbacks have logged, `prefix` before the names.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name that there is already: which of the two counts could not be told.
+    pub(super) fn merge_logged(&mut self, metrics: &mut Vec<(String, f64)>, prefix: &str) -> Result<()> {
+        for (name, value) in self.logged.take() {
+            let name = format!("{prefix}{name}");
+            if metrics.iter().any(|(own, _)| *own == name) {
+                return Err(Error::invalid(format!(
+                    "a callback logs {name:?}, which the trainer measures itself"
+                )));
+            }
+            metrics.push((name, value));
+        }
+        Ok(())
     }
 
     /// Counts the predictions of the batch that the step has seen last.
@@ -141,8 +170,9 @@ impl Trainer {
             let shown = Shown { batch: Some((batch, images)), ..Shown::default() };
             self.show(Event::BatchStart, None, &[], shown)?;
             self.show(Event::PredictionStart, None, &[], shown)?;
-            let output = self.step.evaluate(&batch)?;
-            let shown = Shown { logits: output.logits.as_deref(), ..shown };
+            self.step.counting = Some(images);
+            let output = self.step.evaluate(&batch).map_err(|error| self.at_batch(error))?;
+            let shown = Shown { logits: output.logits.as_deref(), has_truth: true, ..shown };
             self.show(Event::PredictionEnd, None, &[], shown)?;
             take(&self.step.targets, index, images, output.logits.as_deref().unwrap_or(&[]))?;
             self.show(Event::BatchEnd, None, &[], shown)?;

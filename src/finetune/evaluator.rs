@@ -26,7 +26,7 @@ impl TrainStep {
         if batch.images.len() != expected {
             return Err(self.wrong_images(batch.images.len()));
         }
-        self.targets.fill(batch, &self.options.loss, &self.logits_shape)?;
+        self.fill_targets(batch)?;
         let mut evaluator = match self.evaluator.take() {
             Some(evaluator) => evaluator,
             None => {

@@ -9,7 +9,7 @@ use crate::finetune::checkpoint::Checkpoint;
 use crate::finetune::checkpoints::{BEST, Checkpoints};
 use crate::finetune::evaluation::{Mean, begin};
 use crate::finetune::fit_options::Tail;
-use crate::finetune::trainer::{BEST_STATE, Trainer};
+use crate::finetune::trainer::Trainer;
 use crate::hooks::{Event, Phase, TrainerState};
 use crate::metrics::metric_type::{TRAIN_PREFIX, VALIDATION_PREFIX};
 use crate::metrics::number_text::shortest;
@@ -22,16 +22,7 @@ impl Trainer {
         mut validation: Option<&mut dyn Loader>,
     ) -> Result<()> {
         self.state.phase = Phase::Train;
-        match self.resumed.take() {
-            Some(checkpoint) => {
-                self.tell(Event::Resume)?;
-                self.load(&checkpoint)?;
-            }
-            None => {
-                self.check_whole()?;
-                self.tell(Event::TrainStart)?;
-            }
-        }
+        self.begin_fit(validation.is_some())?;
         while self.state.epoch < self.options.epochs && !self.state.should_stop {
             self.is_within_epoch = true;
             self.is_collecting = true;
@@ -45,7 +36,6 @@ impl Trainer {
             };
             self.tell(Event::EpochStart)?;
             let mut metrics = self.train_epoch(train)?;
-            self.is_within_epoch = false;
             self.is_collecting = false;
             if let Some(data) = &mut validation
                 && self.state.epoch.is_multiple_of(self.options.validate_every)
@@ -58,8 +48,18 @@ impl Trainer {
                 );
             }
             self.show(Event::EpochMetrics, None, &metrics, Shown::default())?;
+            self.note_history(&metrics);
+            if let Some(checkpoints) = &self.options.checkpoints {
+                checkpoints.judge(&metrics, &mut self.best)?;
+            }
             self.save(&metrics)?;
+            self.is_within_epoch = false;
+            let was_stopping = self.state.should_stop;
             self.show(Event::EpochEnd, None, &metrics, Shown::default())?;
+            if self.state.should_stop && !was_stopping {
+                // The wish came behind the checkpoints, which have to know of it.
+                self.save(&metrics)?;
+            }
         }
         if self.options.reload_best {
             self.reload_best()?;
@@ -67,6 +67,51 @@ impl Trainer {
         self.tell(Event::TrainEnd)?;
         self.state.phase = Phase::Idle;
         Ok(())
+    }
+
+    /// Begins, or goes on from a checkpoint. After an error the next fit tries that again.
+    fn begin_fit(&mut self, has_validation: bool) -> Result<()> {
+        match self.resumed.take() {
+            Some(checkpoint) => {
+                // Until all of it is loaded there is nothing to go on from.
+                self.is_within_epoch = true;
+                let done = self.tell(Event::Resume).and_then(|()| self.load(&checkpoint));
+                if done.is_err() {
+                    self.resumed = Some(checkpoint);
+                    return done;
+                }
+                self.is_within_epoch = false;
+            }
+            None => {
+                self.check_whole()?;
+                self.tell(Event::TrainStart)?;
+            }
+        }
+        let TrainerState { epoch, should_stop, .. } = self.state;
+        if epoch >= self.options.epochs || should_stop {
+            let why = if should_stop { ", and a callback has wished to stop" } else { "" };
+            tracing::info!(
+                "Nothing is left to train: {epoch} of {} epochs are done{why}",
+                self.options.epochs
+            );
+        } else if let (Some((name, _)), false) =
+            (self.options.checkpoints.as_ref().and_then(|own| own.best.as_ref()), has_validation)
+            && name.starts_with(VALIDATION_PREFIX)
+        {
+            let message = format!("the best checkpoint goes by {name:?}, but there are no validation data");
+            return Err(Error::invalid(message));
+        }
+        Ok(())
+    }
+
+    /// Adds an epoch to what tells runs apart.
+    fn note_history(&mut self, metrics: &[(String, f64)]) {
+        let seed = self.options.effective_seed();
+        let before = self.history.last().copied().unwrap_or(seed);
+        let loss = metrics.first().map_or(0, |(_, value)| value.to_bits());
+        let facts = [loss, self.state.learning_rate.to_bits(), self.state.global_step];
+        let mixed = facts.iter().fold(before, |mixed, fact| SplitMix64::new(mixed ^ fact).next());
+        self.history.push(mixed);
     }
 
     /// Goes back to the best weights of this run, where there are any; the counters stay.
@@ -96,15 +141,14 @@ impl Trainer {
         self.announce(checkpoint.message())?;
         self.step.set_state(&checkpoint.train)?;
         self.callbacks.load_state_dict(&checkpoint.callbacks)?;
-        let best = checkpoint.callbacks.get(BEST_STATE).cloned().unwrap_or_default();
-        self.best = serde_json::from_value(best).unwrap_or_default();
+        self.best = checkpoint.best;
+        self.history.clone_from(&checkpoint.history);
         (self.state.epoch, self.state.global_step) = (checkpoint.epoch, checkpoint.global_step);
         self.state.should_stop = checkpoint.should_stop;
         self.state.random = checkpoint.random;
         if let Some(checkpoints) = &self.options.checkpoints {
             checkpoints.complete(&self.due(checkpoints), checkpoint)?;
         }
-        self.is_within_epoch = false;
         Ok(())
     }
 
@@ -117,7 +161,6 @@ impl Trainer {
     /// Writes the checkpoints that are due.
     fn save(&mut self, metrics: &[(String, f64)]) -> Result<()> {
         let Some(checkpoints) = self.options.checkpoints.clone() else { return Ok(()) };
-        checkpoints.judge(metrics, &mut self.best)?;
         let files = self.due(&checkpoints);
         if files.is_empty() {
             return Ok(());
@@ -125,7 +168,17 @@ impl Trainer {
         for _ in &files {
             self.show(Event::CheckpointSave, None, metrics, Shown::default())?;
         }
-        let checkpoint = self.checkpoint()?;
+        let checkpoint = self.snapshot()?;
+        if !self.options.allow_non_finite
+            && let Some(name) = checkpoint.train.first_not_finite()
+        {
+            let message = format!(
+                "the weights are not finite after epoch {}: expected numbers in {name}; the checkpoints stay as they \
+                 were",
+                self.state.epoch
+            );
+            return Err(Error::new(ErrorKind::InvalidState, message));
+        }
         for path in &files {
             checkpoint.write(path)?;
         }
@@ -155,15 +208,17 @@ impl Trainer {
             let shown = Shown { batch: Some((batch, images)), ..Shown::default() };
             self.show(Event::BatchStart, None, &[], shown)?;
             self.show(Event::ForwardStart, None, &[], shown)?;
-            let output = self.step.accumulate(&batch)?;
+            self.step.counting = Some(images);
+            let output = self.step.accumulate(&batch).map_err(|error| self.at_batch(error))?;
             let loss = f64::from(output.loss);
             self.check_finite(loss)?;
-            losses.add(loss, images);
+            losses.add(loss, self.step.targets.counted());
             rates.add(self.state.learning_rate, 1);
             if let (true, Some(logits)) = (scores_it, &output.logits) {
                 self.score(logits, images)?;
             }
-            let shown = Shown { logits: output.logits.as_deref(), has_gradients: true, ..shown };
+            let logits = output.logits.as_deref();
+            let shown = Shown { logits, has_gradients: true, has_truth: true, ..shown };
             self.show(Event::BackwardStart, Some(loss), &[], shown)?;
             self.show(Event::BackwardEnd, Some(loss), &[], shown)?;
             let is_last = index + 1 == batches && self.options.tail == Tail::Update;
@@ -180,7 +235,7 @@ impl Trainer {
         let prefixed = |(name, value)| (format!("{TRAIN_PREFIX}{name}"), value);
         let mut metrics: Vec<(String, f64)> = metrics.into_iter().map(prefixed).collect();
         self.show(Event::BatchesEnd, None, &metrics, Shown::default())?;
-        metrics.extend(self.logged.take().into_iter().map(prefixed));
+        self.merge_logged(&mut metrics, TRAIN_PREFIX)?;
         Ok(metrics)
     }
 

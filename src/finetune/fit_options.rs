@@ -11,7 +11,8 @@ use serde::Serialize;
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum Tail {
-    /// They make an update of their own, as in Lightning.
+    /// They make an update of their own, by the mean of their gradients. (Lightning divides by the number of batches of a
+    /// whole update.)
     #[default]
     Update,
     /// Their gradients wait for the next epoch, as in ClinicaDL.
@@ -86,6 +87,11 @@ impl FitOptions {
     pub(super) fn check(&self) -> Result<()> {
         if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
             let message = format!("expected a learning rate of 0 or more, got {}", self.learning_rate);
+            return Err(Error::invalid(message));
+        }
+        if self.splits > 1 && !(0..i64::try_from(self.splits).unwrap_or(i64::MAX)).contains(&self.split_index)
+        {
+            let message = format!("expected a split from 0 to {}, got {}", self.splits - 1, self.split_index);
             return Err(Error::invalid(message));
         }
         if self.accumulate == 0 || self.validate_every == 0 {

@@ -43,10 +43,15 @@ impl Scoring {
         let message = || {
             format!("expected {classes} class names for the model's classes, got {}", self.class_names.len())
         };
-        if self.class_names.len() == classes {
-            Ok(self.class_names.clone())
-        } else {
-            Err(Error::invalid(message()))
+        if self.class_names.len() != classes {
+            return Err(Error::invalid(message()));
+        }
+        let is_bad = |name: &&String| name.contains(char::is_control) || *name == AVERAGE_DICE_SUFFIX;
+        match self.class_names.iter().find(is_bad) {
+            Some(name) => {
+                Err(Error::invalid(format!("{name:?} cannot be a class's name in the names of metrics")))
+            }
+            None => Ok(self.class_names.clone()),
         }
     }
 }
@@ -240,7 +245,9 @@ mod tests {
 
     #[test]
     fn names_that_do_not_fit_are_refused() {
-        for names in [&["one"][..], &["a", "a"], &["a", "macro"]] {
+        for names in
+            [&["one"][..], &["a", "a"], &["a", "macro"], &["a", "AverageAcrossStructures"], &["a", "b\nc"]]
+        {
             let class_names = names.iter().map(|name| (*name).to_owned()).collect();
             let scoring = Scoring { class_names, ..Scoring::default() };
             assert!(ScoreKeeper::new(&scoring, 2).is_err(), "{names:?}");

@@ -38,6 +38,16 @@ const UPDATES: &str = "updates";
 const LOSS_SCALE: &str = "loss_scale";
 
 impl TrainState {
+    /// The first weight or running statistic with an element that is not finite.
+    pub(super) fn first_not_finite(&self) -> Option<&str> {
+        let is_bad = |own: &NamedTensor| match &own.elements {
+            Elements::F32(values) => values.iter().any(|value| !value.is_finite()),
+            _ => false,
+        };
+        let mut all = self.weights.iter().chain(&self.statistics);
+        all.find(|(_, own)| is_bad(own)).map(|(name, _)| name.as_str())
+    }
+
     /// Writes the state as a safetensors file, as a whole or not at all: tensors `weights/NAME`, `statistics/NAME`,
     /// `optimizer/KIND/NAME` and `averages/NAME`, and in the metadata the number of updates and the loss scale.
     ///

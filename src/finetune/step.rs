@@ -118,6 +118,8 @@ pub struct TrainStep {
     pub(super) is_current: bool,
     /// Whether it goes by the moving averages.
     pub(super) evaluates_averages: bool,
+    /// How many images of the next batch count, the first ones; all without it.
+    pub(super) counting: Option<usize>,
 }
 
 impl TrainStep {
@@ -203,6 +205,7 @@ impl TrainStep {
             evaluator: None,
             is_current: false,
             evaluates_averages: false,
+            counting: None,
         })
     }
 
@@ -280,11 +283,21 @@ impl TrainStep {
         if batch.images.len() != expected && !may_lack {
             return Err(self.wrong_images(batch.images.len()));
         }
-        self.targets.fill(batch, &self.options.loss, &self.logits_shape)?;
+        self.fill_targets(batch)?;
         match &mut self.features {
             Some(features) => features.fill(batch.images, batch.keys),
             None => Ok(()),
         }
+    }
+
+    /// Takes over labels and mask, and leaves images out that do not count.
+    pub(super) fn fill_targets(&mut self, batch: &Batch<'_>) -> Result<()> {
+        let counting = self.counting.take();
+        self.targets.fill(batch, &self.options.loss, &self.logits_shape)?;
+        if let Some(images) = counting {
+            self.targets.only(images, self.logits_shape[0]);
+        }
+        Ok(())
     }
 
     fn rate(&self, lr: f32) -> Rate {

@@ -59,6 +59,19 @@ impl Targets {
         }
     }
 
+    /// Only the first `images` of so many count.
+    pub(super) fn only(&mut self, images: usize, of: usize) {
+        let from = self.mask.len() / of.max(1) * images;
+        if let Some(rest) = self.mask.get_mut(from..) {
+            rest.fill(0.0);
+        }
+    }
+
+    /// How many pixels count.
+    pub(super) fn counted(&self) -> usize {
+        self.mask.iter().filter(|weight| **weight != 0.0).count()
+    }
+
     fn classes(&mut self, labels: impl Iterator<Item = i64>, loss: &Loss, shape: &[usize]) -> Result<()> {
         // A single channel tells two classes apart.
         let count = shape[1].max(2) as i64;

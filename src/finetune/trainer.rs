@@ -25,6 +25,8 @@ pub struct Trainer {
     pub(super) resumed: Option<Checkpoint>,
     /// Whether an epoch has begun and not all of its batches are done.
     pub(super) is_within_epoch: bool,
+    /// A number an epoch, which follow from what was done: runs that differ have other ones from there on.
+    pub(super) history: Vec<u64>,
     /// Keeps the scores of the epoch or evaluation that is going on.
     pub(super) scores: Option<ScoreKeeper>,
     /// What callbacks log, while an epoch or evaluation is going on.
@@ -34,9 +36,6 @@ pub struct Trainer {
 
 /// Takes the number of a batch, how many of its images count, and its logits `[N, K, H, W]`.
 pub type TakeLogits<'a> = dyn FnMut(usize, usize, &[f32]) -> Result<()> + 'a;
-
-/// Under which name the best metric stands among the callbacks' states.
-pub(super) const BEST_STATE: &str = "checkpoints";
 
 /// What keeps the scores that the options ask for.
 fn score_keeper(step: &TrainStep, options: &FitOptions) -> Result<Option<ScoreKeeper>> {
@@ -80,6 +79,7 @@ impl Trainer {
             best,
             resumed: None,
             is_within_epoch: false,
+            history: Vec::new(),
             scores,
             logged: Logged::default(),
             is_collecting: false,
@@ -137,6 +137,10 @@ impl Trainer {
             self.best = Best::default();
         }
         self.state.epochs = options.epochs;
+        if options.epochs > self.state.epoch {
+            // More is asked for than was when a callback wished to stop.
+            self.state.should_stop = false;
+        }
         self.options = options;
         Ok(())
     }
@@ -207,8 +211,11 @@ impl Trainer {
     /// `InvalidState` within an epoch (as an error has left it) and while gradients wait; the runtime's.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         self.check_whole()?;
-        let mut callbacks = self.callbacks.state_dict();
-        callbacks.insert(BEST_STATE.to_owned(), serde_json::json!(self.best));
+        self.snapshot()
+    }
+
+    /// Where it stands.
+    pub(super) fn snapshot(&self) -> Result<Checkpoint> {
         Ok(Checkpoint {
             epoch: self.state.epoch,
             global_step: self.state.global_step,
@@ -217,7 +224,9 @@ impl Trainer {
             random: self.state.random,
             model: self.step.model_fingerprint(),
             train: self.step.state()?,
-            callbacks,
+            callbacks: self.callbacks.state_dict(),
+            best: self.best,
+            history: self.history.clone(),
         })
     }
 

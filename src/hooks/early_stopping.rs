@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{Callback, Context};
+use crate::metrics::number_text::shortest;
 
 /// Which values of a metric are better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -18,7 +19,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Whether `new` is better than `old` by more than `delta`. NaN is better than nothing.
+    /// Whether `new` is better than `old` by more than `delta`. NaN is never better, not even than nothing.
     pub fn is_better(self, new: f64, old: Option<f64>, delta: f64) -> bool {
         match (self, old) {
             (_, None) => !new.is_nan(),
@@ -62,14 +63,23 @@ pub struct EarlyStopping {
     min_delta: f64,
     check_finite: bool,
     bounds: [f64; 2],
+    /// Whether there was a validation.
+    has_looked: bool,
 }
 
 impl EarlyStopping {
-    /// Watches one metric with a patience of 3.
+    /// Watches one metric with a patience of 3: by its name in the validation, `Loss` or `MeanIoU`, without `val/`.
     pub fn new(metric: &str, mode: Mode) -> EarlyStopping {
         let bounds = [f64::NEG_INFINITY, f64::INFINITY];
-        EarlyStopping { metrics: Vec::new(), patience: 3, min_delta: 0.0, check_finite: true, bounds }
-            .and(metric, mode)
+        EarlyStopping {
+            metrics: Vec::new(),
+            patience: 3,
+            min_delta: 0.0,
+            check_finite: true,
+            bounds,
+            has_looked: false,
+        }
+        .and(metric, mode)
     }
 
     /// Watches another metric too: all of them must be exhausted.
@@ -104,8 +114,27 @@ impl EarlyStopping {
 }
 
 impl Callback for EarlyStopping {
+    fn trainer_init(&mut self, _: &mut Context<'_>) -> Result<()> {
+        let [lower, upper] = self.bounds;
+        if self.min_delta >= 0.0 && lower <= upper {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "early stopping: expected a min_delta of 0 or more and rising bounds, got {} and {lower}, {upper}",
+            self.min_delta
+        )))
+    }
+
+    fn train_end(&mut self, _: &mut Context<'_>) -> Result<()> {
+        if !self.has_looked {
+            tracing::warn!("early stopping has seen no validation");
+        }
+        Ok(())
+    }
+
     fn validation_end(&mut self, context: &mut Context<'_>) -> Result<()> {
         let mut exhausted = true;
+        self.has_looked = true;
         for own in &mut self.metrics {
             let value = context.needed("early stopping", &own.name)?;
             if own.mode.is_better(value, own.best, self.min_delta) {
@@ -126,7 +155,7 @@ impl Callback for EarlyStopping {
         Some(
             self.metrics
                 .iter()
-                .map(|own| json!({ "name": own.name, "best": own.best, "failures": own.failures }))
+                .map(|own| json!({ "name": own.name, "best": own.best.map(shortest), "failures": own.failures }))
                 .collect(),
         )
     }
@@ -138,7 +167,7 @@ impl Callback for EarlyStopping {
             if state["name"].as_str() != Some(&own.name) {
                 return Err(wrong());
             }
-            own.best = state["best"].as_f64();
+            own.best = state["best"].as_str().and_then(|own| own.parse().ok());
             own.failures = state["failures"].as_u64().ok_or_else(wrong)?;
         }
         Ok(())

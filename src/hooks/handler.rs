@@ -1,6 +1,6 @@
 //! The callbacks of a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -81,19 +81,26 @@ impl Callbacks {
         let names: Vec<String> = self.named().map(|(name, _)| name).collect();
         for (name, callback) in names.iter().zip(&mut self.list) {
             if let Some(state) = states.get(name) {
-                callback.load_state_dict(state)?;
+                callback.load_state_dict(state).map_err(|error| {
+                    let message = format!("callback {name} cannot go on from the checkpoint");
+                    Error::new(error.kind(), message).caused_by(error)
+                })?;
             }
         }
         Ok(())
     }
 
     fn named(&self) -> impl Iterator<Item = (String, &Box<dyn Callback>)> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut taken: BTreeSet<String> = BTreeSet::new();
         self.list.iter().map(move |callback| {
-            let count = counts.entry(callback.name()).or_default();
-            *count += 1;
-            let name = callback.name();
-            (if *count == 1 { name.to_owned() } else { format!("{name}_{count}") }, callback)
+            let mut name = callback.name().to_owned();
+            let mut count = 1;
+            // One may be called as the second of another is.
+            while !taken.insert(name.clone()) {
+                count += 1;
+                name = format!("{}_{count}", callback.name());
+            }
+            (name, callback)
         })
     }
 }

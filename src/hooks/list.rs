@@ -76,7 +76,10 @@ macro_rules! hooks {
 
             /// Name under which the state is kept; two of one name are numbered.
             fn name(&self) -> &str {
-                ::std::any::type_name::<Self>().rsplit("::").next().unwrap_or("callback")
+                let name = ::std::any::type_name::<Self>();
+                // The parameters of a generic type have paths of their own.
+                let name = name.split('<').next().unwrap_or(name);
+                name.rsplit("::").next().unwrap_or("callback")
             }
         }
     };

@@ -13,13 +13,17 @@ impl Logged {
     /// Adds a value to the mean of `name`.
     ///
     /// # Errors
-    /// `InvalidArgument` for a name with more than one slash: `metric_name[/optional_suffix_for_hue]`.
+    /// `InvalidArgument` for a name with more than one slash: `metric_name[/optional_suffix_for_hue]`; for an empty one and
+    /// one with a line feed or another control character.
     pub fn add(&mut self, name: &str, value: f64, weight: f64) -> Result<()> {
         if name.matches('/').count() > 1 {
             // The sentence of the reference, which its users search for.
             return Err(Error::invalid(format!(
                 "Expected key to have format 'metric_name[/optional_suffix_for_hue]', got {name}"
             )));
+        }
+        if name.is_empty() || name.contains(char::is_control) {
+            return Err(Error::invalid(format!("expected the name of a metric, got {name:?}")));
         }
         match self.sums.iter_mut().find(|(own, _, _)| own == name) {
             Some((_, sum, weights)) => {

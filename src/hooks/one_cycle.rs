@@ -43,7 +43,8 @@ impl OneCycle {
         let between = |from: f64, to: f64, share: f64| {
             to + (from - to) / 2.0 * (1.0 + (std::f64::consts::PI * share).cos())
         };
-        if step <= top {
+        // A rise that is over with the first update starts at the top.
+        if step <= top && top > 0.0 {
             between(start, self.most, step / top)
         } else {
             between(self.most, end, (step - top) / (last - top))
@@ -59,7 +60,9 @@ impl Callback for OneCycle {
             return Ok(());
         }
         Err(Error::invalid(format!(
-            "one cycle: expected updates, rate and divisors above 0 and a rising share between 0 and 1, got {self:?}"
+            "one cycle: expected updates, rate and divisors above 0 and a rising share between 0 and 1, got {} updates, \
+             {}, {} and {}, {}",
+            self.total, self.most, self.start_divisor, self.end_divisor, self.rising
         )))
     }
 

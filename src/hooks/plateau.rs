@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{Callback, Context, Mode};
+use crate::metrics::number_text::shortest;
 
 /// Lowers the learning rate when a metric of the validation has not become better for a while: PyTorch's
 /// `ReduceLROnPlateau`, with its defaults (factor 0.1, patience 10, relative threshold 1e-4).
@@ -126,7 +127,7 @@ impl Callback for Plateau {
 
     fn state_dict(&self) -> Option<Value> {
         Some(json!({
-            "best": self.best, "failures": self.failures, "cooling": self.cooling, "scale": self.scale,
+            "best": self.best.map(shortest), "failures": self.failures, "cooling": self.cooling, "scale": self.scale,
         }))
     }
 
@@ -134,8 +135,9 @@ impl Callback for Plateau {
         let wrong = || Error::new(ErrorKind::InvalidState, "not the state of a plateau");
         let count = |name: &str| state[name].as_u64().ok_or_else(wrong);
         let (failures, cooling) = (count("failures")?, count("cooling")?);
+        let best = state["best"].as_str().and_then(|own| own.parse().ok());
         self.scale = state["scale"].as_f64().ok_or_else(wrong)?;
-        (self.best, self.failures, self.cooling) = (state["best"].as_f64(), failures, cooling);
+        (self.best, self.failures, self.cooling) = (best, failures, cooling);
         Ok(())
     }
 

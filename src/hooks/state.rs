@@ -66,7 +66,7 @@ pub struct TrainerState {
     pub split: Option<Split>,
     /// Updates of the weights since the beginning, over all epochs.
     pub global_step: u64,
-    /// Learning rate of the epoch or step.
+    /// Learning rate of the epoch or step. What a callback sets lasts until the end of the epoch.
     pub learning_rate: f64,
     /// Whether training ends after this epoch.
     pub should_stop: bool,

@@ -21,12 +21,25 @@ pub struct RowFile {
     /// How long the file is; what stands behind is not ours.
     bytes: u64,
     file: Option<File>,
+    durable: bool,
 }
 
 impl RowFile {
     /// A table at `path`, whose folder is made with the first row. A file that is there is replaced then.
     pub fn new(path: impl Into<PathBuf>, layout: Layout) -> RowFile {
-        RowFile { path: path.into(), layout, columns: Vec::new(), bytes: 0, file: None }
+        RowFile { path: path.into(), layout, columns: Vec::new(), bytes: 0, file: None, durable: false }
+    }
+
+    /// Whether each row is synced to the device; it is not by default, but with every [`state`](RowFile::state).
+    #[must_use]
+    pub fn durable(mut self, durable: bool) -> RowFile {
+        self.durable = durable;
+        self
+    }
+
+    /// Whether there is no row yet.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
     }
 
     /// The file.
@@ -56,7 +69,11 @@ impl RowFile {
             (1.., Some(end)) => &text[end + 1..],
             _ => &text,
         };
-        let written = self.open().and_then(|file| file.write_all(text.as_bytes()));
+        let durable = self.durable;
+        let written = self.open().and_then(|file| {
+            file.write_all(text.as_bytes())?;
+            if durable { file.sync_data() } else { Ok(()) }
+        });
         if let Err(error) = written {
             // A part of the row may be there: the next one starts where this one did.
             self.file = None;
@@ -79,28 +96,42 @@ impl RowFile {
         self.file.as_mut().ok_or_else(|| std::io::Error::other("the file was not opened"))
     }
 
-    /// What has to be known to go on with the file.
+    /// What has to be known to go on with the file, whose rows are synced to the device.
     pub fn state(&self) -> serde_json::Value {
+        if let Some(file) = &self.file
+            && let Err(error) = file.sync_data()
+        {
+            tracing::warn!("Unable to sync {}: {error}", self.path.display());
+        }
         serde_json::json!({ "columns": self.columns, "bytes": self.bytes })
     }
 
     /// Goes on where [`state`](RowFile::state) was taken: rows behind it are cut off.
     ///
     /// # Errors
-    /// `InvalidState` for a state of another kind and for a file that is shorter than it was; what the operating system
-    /// says.
+    /// `InvalidState` for a state of another kind; what the operating system says. A file that is shorter than it was (it was
+    /// taken away or lost its end in a power cut) is gone on with behind its last whole row, with a warning.
     pub fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
         let wrong = || Error::new(ErrorKind::InvalidState, "not the state of a table").at_path(&self.path);
         let bytes = state["bytes"].as_u64().ok_or_else(wrong)?;
         let columns = serde_json::from_value(state["columns"].clone()).map_err(|_| wrong())?;
         let there = fs::metadata(&self.path).map_or(0, |own| own.len());
+        let path = self.path.clone();
+        let mut kept = bytes;
         if there < bytes {
-            let message = format!("expected the {bytes} bytes that the checkpoint knows of, got {there}");
-            return Err(Error::new(ErrorKind::InvalidState, message).at_path(&self.path));
+            tracing::warn!(
+                "{}: expected the {bytes} bytes that the checkpoint knows of, got {there}: rows are missing",
+                path.display()
+            );
+            let text = if there == 0 {
+                Vec::new()
+            } else {
+                fs::read(&path).map_err(|error| Error::io("read", &path, error))?
+            };
+            kept = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at as u64 + 1);
         }
-        (self.bytes, self.columns, self.file) = (bytes, columns, None);
-        if there > bytes {
-            let path = self.path.clone();
+        (self.bytes, self.columns, self.file) = (kept, columns, None);
+        if there > kept {
             self.open().map_err(|error| Error::io("write", &path, error))?;
         }
         Ok(())
@@ -149,7 +180,15 @@ mod tests {
         assert!(fs::read(&path).unwrap().ends_with(b"2,0.500000\n"));
         again.add(&row(3, 0.25)).unwrap();
         assert_eq!(fs::read(&path).unwrap(), expected);
-        fs::write(&path, "batch").unwrap();
-        assert_eq!(again.restore(&state).unwrap_err().kind(), ErrorKind::InvalidState);
+        // A file that lost its end goes on behind its last whole row, one that is gone begins anew.
+        fs::write(&path, "batch,loss\n0,0.500000\n1,0.5").unwrap();
+        again.restore(&state).unwrap();
+        again.add(&row(7, 0.25)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "batch,loss\n0,0.500000\n7,0.250000\n");
+        fs::remove_file(&path).unwrap();
+        again.restore(&state).unwrap();
+        again.add(&row(7, 0.25)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "batch,loss\n7,0.250000\n");
+        assert_eq!(again.restore(&serde_json::json!(3)).unwrap_err().kind(), ErrorKind::InvalidState);
     }
 }

@@ -337,3 +337,166 @@ fn a_disk_that_is_full_leaves_the_last_checkpoint() {
     assert_eq!(fs::read(folder.path().join(LAST)).unwrap(), before);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "a temporary is left");
 }
+
+/// Changes the rate at the beginning of one epoch.
+#[derive(Debug)]
+struct RateOf(u64, f64);
+
+impl Callback for RateOf {
+    fn epoch_start(&mut self, context: &mut Context<'_>) -> Result<()> {
+        if context.state.epoch == self.0 {
+            context.state.learning_rate = self.1;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn weights_that_exploded_do_not_reach_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = one_epoch(folder.path());
+    // One batch an epoch: its update comes behind its loss, which is still finite.
+    let mut callbacks = Callbacks::new();
+    callbacks.add(RateOf(2, 3e38));
+    let mut own = trainer(with_checkpoints(folder.path(), 3), callbacks);
+    own.resume_newest().unwrap();
+    let error = own.fit(&mut loader(1, 1), None).unwrap_err();
+    assert_refused(&error, ErrorKind::InvalidState, &["not finite after epoch 2"]);
+    assert_eq!(fs::read(folder.path().join(LAST)).unwrap(), before);
+    let mut again = trainer(with_checkpoints(folder.path(), 3), Callbacks::new());
+    assert!(again.resume_newest().unwrap());
+    again.fit(&mut loader(1, 1), None).unwrap();
+}
+
+#[test]
+fn a_checkpoint_that_is_loaded_by_half_is_not_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let stopping = |metric: &str| {
+        let mut callbacks = Callbacks::new();
+        callbacks.add(EarlyStopping::new(metric, Mode::Lowest));
+        callbacks
+    };
+    let mut first = trainer(with_checkpoints(folder.path(), 2), stopping("Loss"));
+    first.fit(&mut loader(2, 1), Some(&mut loader(1, 9))).unwrap();
+    let mut own = trainer(with_checkpoints(folder.path(), 4), stopping("MeanIoU"));
+    assert!(own.resume_newest().unwrap());
+    for _ in 0..2 {
+        // The second fit tries the same again.
+        let error = own.fit(&mut loader(2, 1), Some(&mut loader(1, 9))).unwrap_err();
+        assert_refused(&error, ErrorKind::InvalidState, &["callback early_stopping cannot go on"]);
+        assert_eq!(own.checkpoint().unwrap_err().kind(), ErrorKind::InvalidState);
+    }
+    *own.callbacks_mut() = stopping("Loss");
+    own.fit(&mut loader(2, 1), Some(&mut loader(1, 9))).unwrap();
+    assert_eq!((own.state().epoch, own.state().global_step), (4, 8));
+}
+
+#[test]
+fn the_newest_checkpoint_is_one_of_the_same_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = with_checkpoints(folder.path(), 5);
+    options.checkpoints.as_mut().unwrap().keep = 9;
+    trainer(options.clone(), Callbacks::new()).fit(&mut loader(2, 1), None).unwrap();
+    // Another way from epoch 2 on, which ends within epoch 4.
+    let mut branch = options.clone();
+    branch.learning_rate = 0.5;
+    let mut callbacks = Callbacks::new();
+    callbacks.add(FailsInEpoch(4));
+    let mut own = trainer(branch.clone(), callbacks);
+    own.resume(Checkpoint::read(folder.path().join("epoch-2.safetensors")).unwrap()).unwrap();
+    own.fit(&mut loader(2, 1), None).unwrap_err();
+    let expected = Checkpoint::read(folder.path().join(LAST)).unwrap();
+    assert_eq!(expected.epoch, 3);
+    let (path, found) = branch.checkpoints.as_ref().unwrap().newest().unwrap();
+    assert_eq!((path, &found), (folder.path().join(LAST), &expected));
+    // Where a kill came between two files of an epoch, the later one of the run is found.
+    let mut rest = trainer(branch.clone(), Callbacks::new());
+    assert!(rest.resume_newest().unwrap());
+    rest.fit(&mut loader(2, 1), None).unwrap();
+    expected.write(folder.path().join(LAST)).unwrap();
+    let (path, _) = branch.checkpoints.as_ref().unwrap().newest().unwrap();
+    assert_eq!(path, folder.path().join("epoch-5.safetensors"));
+}
+
+/// Fails at the end of the batches of one epoch.
+#[derive(Debug)]
+struct FailsInEpoch(u64);
+
+impl Callback for FailsInEpoch {
+    fn batches_end(&mut self, context: &mut Context<'_>) -> Result<()> {
+        match context.state.epoch == self.0 {
+            true => Err(Error::new(ErrorKind::Cancelled, "enough")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Wishes to stop at the very end of an epoch.
+#[derive(Debug)]
+struct StopsAtEnd(u64);
+
+impl Callback for StopsAtEnd {
+    fn epoch_end(&mut self, context: &mut Context<'_>) -> Result<()> {
+        context.state.should_stop = context.state.epoch == self.0;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_late_wish_to_stop_is_in_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = with_checkpoints(folder.path(), 9);
+    options.checkpoints.as_mut().unwrap().every = 5;
+    let mut callbacks = Callbacks::new();
+    callbacks.add(StopsAtEnd(3));
+    trainer(options.clone(), callbacks).fit(&mut loader(1, 1), None).unwrap();
+    let last = Checkpoint::read(folder.path().join(LAST)).unwrap();
+    assert_eq!((last.epoch, last.should_stop), (3, true));
+    let mut own = trainer(options.clone(), Callbacks::new());
+    own.resume_newest().unwrap();
+    own.fit(&mut loader(1, 1), None).unwrap();
+    assert_eq!(own.state().epoch, 3);
+    // Who asks for more epochs gets them.
+    own.set_options(options).unwrap();
+    own.fit(&mut loader(1, 1), None).unwrap();
+    assert_eq!(own.state().epoch, 9);
+}
+
+#[test]
+fn an_epoch_without_its_end_is_not_gone_on_from() {
+    let mut callbacks = Callbacks::new();
+    callbacks.add(FailsAt(Event::ValidationEnd));
+    let mut own = trainer(FitOptions::new(3, 1e-2), callbacks);
+    own.fit(&mut loader(1, 1), Some(&mut loader(1, 9))).unwrap_err();
+    let error = own.fit(&mut loader(1, 1), None).unwrap_err();
+    assert_refused(&error, ErrorKind::InvalidState, &["epoch 1 was interrupted"]);
+    assert_eq!(own.checkpoint().unwrap_err().kind(), ErrorKind::InvalidState);
+}
+
+#[test]
+fn a_best_by_a_validation_that_there_is_not_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = with_checkpoints(folder.path(), 2);
+    options.checkpoints.as_mut().unwrap().best = Some(("val/Loss".to_owned(), Mode::Lowest));
+    let error = trainer(options, Callbacks::new()).fit(&mut loader(1, 1), None).unwrap_err();
+    assert_refused(&error, ErrorKind::InvalidArgument, &["val/Loss", "no validation data"]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// Images that fill a batch up count neither for the loss nor for the gradients, mask or not.
+#[test]
+fn images_that_do_not_count_change_nothing() {
+    let run = |filler: f32| {
+        let mut own = trainer(FitOptions::new(1, 1e-2), Callbacks::new());
+        let mut data = Bad::new();
+        let half = data.images.len() / 2;
+        for (at, value) in data.images[..half].iter_mut().enumerate() {
+            *value = (at % 7) as f32 / 7.0;
+        }
+        data.images[half..].fill(filler);
+        data.count = Some(1);
+        own.fit(&mut data, None).unwrap();
+        own.step().weights().unwrap()
+    };
+    assert!(run(0.5) == run(-3.0));
+}

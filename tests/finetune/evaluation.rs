@@ -77,3 +77,31 @@ fn batches_that_do_not_fit_are_refused() {
     assert_eq!(error.kind(), glebe::ErrorKind::Mismatch);
     assert!(error.message().contains("samples for images"), "{error}");
 }
+
+/// Images of which one counts by few pixels and one by none.
+#[test]
+fn the_loss_of_an_evaluation_does_not_depend_on_the_batches() {
+    use glebe::finetune::{ArrayLoader, FitOptions, Trainer};
+    use glebe::hooks::Callbacks;
+
+    use crate::fixtures::{SIZE, options};
+
+    let all: Vec<Arrays> = (0..2).map(Arrays::new).collect();
+    let images: Vec<f32> = all.iter().flat_map(|own| own.images.clone()).collect();
+    let mut labels: Vec<u8> = all.iter().flat_map(|own| own.labels.clone()).collect();
+    labels[SIZE * SIZE..2 * SIZE * SIZE].fill(255);
+    labels[2 * SIZE * SIZE + 3..3 * SIZE * SIZE].fill(255);
+    let loss = |batch: usize| {
+        let mut step_options = options();
+        step_options.batch = batch;
+        let step = build(&step_options, &engines()[0]);
+        let mut own = Trainer::new(step, FitOptions::new(1, 0.1), Callbacks::new()).unwrap();
+        let (images, labels) = (images.clone(), labels.clone());
+        let mut data = ArrayLoader::new(images, labels, batch, 3 * SIZE * SIZE, SIZE * SIZE).unwrap();
+        own.validate(&mut data).unwrap()[0].1
+    };
+    let whole = loss(4);
+    for batch in [1, 2, 3] {
+        assert!((loss(batch) - whole).abs() < 1e-6, "{batch}: {} {whole}", loss(batch));
+    }
+}

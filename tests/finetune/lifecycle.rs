@@ -13,6 +13,7 @@ use glebe::{Error, ErrorKind, Result};
 use serde_json::{Map, Value, json};
 
 use crate::fixtures::{Arrays, BATCH, SIZE, build, engines, options};
+use crate::schedules::Rates;
 
 pub(crate) type Log = Arc<Mutex<Vec<String>>>;
 
@@ -245,6 +246,54 @@ fn delira_is_told_of_epochs_and_answered() {
         ["begin 1 [] Some(\"Loss\")", "end 1 1", "begin 2 [\"Loss\"] Some(\"Loss\")", "end 2 1"]
     );
     assert_eq!((trainer.state().epoch, trainer.state().global_step), (2, 4));
+}
+
+/// Gives a learning rate at the end of the first epoch.
+#[derive(Debug)]
+struct SetsRate(Recorder);
+
+impl DeliraHooks for SetsRate {
+    fn at_epoch_end(&mut self, arguments: &DeliraArguments<'_>) -> Result<Map<String, Value>> {
+        let given = if arguments.curr_epoch == 1 { json!({ "learning_rate": 0.007 }) } else { json!({}) };
+        Ok(given.as_object().unwrap().clone())
+    }
+
+    fn at_epoch_begin(&mut self, arguments: &DeliraArguments<'_>) -> Result<Map<String, Value>> {
+        self.0.note(format!("{:?}", arguments.val_metrics));
+        Ok(Map::new())
+    }
+}
+
+/// Logs a metric that is no number.
+#[derive(Debug)]
+struct NoNumber;
+
+impl Callback for NoNumber {
+    fn evaluation_batches_end(&mut self, context: &mut Context<'_>) -> Result<()> {
+        context.log("none", f64::NAN)
+    }
+}
+
+#[test]
+fn a_rate_that_delira_is_given_stays_also_over_a_checkpoint() {
+    let log = Recorder::default();
+    let run = |epochs, rates: &Rates| {
+        let mut callbacks = Callbacks::new();
+        callbacks.add(NoNumber).add(Delira::new(SetsRate(log.clone()), None)).add(rates.clone());
+        let mut options = FitOptions::new(epochs, 0.1);
+        options.scoring = None;
+        trainer(options, callbacks)
+    };
+    let (first, second) = (Rates::default(), Rates::default());
+    let mut own = run(2, &first);
+    own.fit(&mut loader(1, 1), Some(&mut loader(1, 9))).unwrap();
+    let mut rest = run(4, &second);
+    rest.resume(own.checkpoint().unwrap()).unwrap();
+    rest.fit(&mut loader(1, 1), Some(&mut loader(1, 9))).unwrap();
+    assert_eq!(first.taken(), [0.1, 0.007]);
+    assert_eq!(second.taken(), [0.007, 0.007]);
+    // The metrics of before the checkpoint came back, the one that is no number too.
+    assert!(log.taken()[2].contains("(\"none\", NaN)"));
 }
 
 /// Fails at one event.

@@ -33,7 +33,13 @@ impl Callback for Says {
 
 /// Notes the rate of every update.
 #[derive(Debug, Clone, Default)]
-struct Rates(Arc<Mutex<Vec<f64>>>);
+pub(crate) struct Rates(Arc<Mutex<Vec<f64>>>);
+
+impl Rates {
+    pub(crate) fn taken(&self) -> Vec<f64> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
 
 impl Callback for Rates {
     fn optimizer_step_start(&mut self, context: &mut Context<'_>) -> Result<()> {

@@ -63,6 +63,10 @@ impl Callback for TrainingCurves {
     fn epoch_metrics(&mut self, context: &mut Context<'_>) -> Result<()> {
         let epoch = context.state.epoch as f64;
         for (name, value) in context.metrics() {
+            let plain = name.strip_prefix(TRAIN_PREFIX).or(name.strip_prefix(VALIDATION_PREFIX));
+            if !plain.is_some_and(|plain| self.metrics.iter().any(|own| own == plain)) {
+                continue;
+            }
             self.points.entry(name.clone()).or_default().push((epoch, *value));
         }
         Ok(())

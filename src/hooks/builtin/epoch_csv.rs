@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::hooks::{Callback, Context};
 use crate::metrics::metric_type::{TRAIN_PREFIX, VALIDATION_PREFIX};
 use crate::metrics::result_files::ExecutionMode;
-use crate::metrics::{EpochRowForm, Frame, FrameFile, Record, split_column, store_epoch_metrics};
+use crate::metrics::{EpochRowForm, Layout, Record, RowFile, epoch_row, split_column};
 
 /// Writes `Train/epoch_metrics.csv` and `Val/epoch_metrics.csv`, to the byte as InnerEye does.
 ///
@@ -18,8 +18,9 @@ use crate::metrics::{EpochRowForm, Frame, FrameFile, Record, split_column, store
 /// ([`empty_rows`](EpochCsv::empty_rows)).
 #[derive(Debug)]
 pub struct EpochCsv {
-    train: FrameFile,
-    val: FrameFile,
+    train: RowFile,
+    val: RowFile,
+    split_index: i64,
     form: EpochRowForm,
     empty_rows: bool,
 }
@@ -32,12 +33,14 @@ impl EpochCsv {
 
     /// Files of one split of a cross-validation, whose index is in each row.
     pub fn of_split(outputs: impl AsRef<Path>, index: i64) -> EpochCsv {
+        // All metrics are floats, so no row changes the bytes of another, and none has to be kept.
         let file = |mode: ExecutionMode| {
-            FrameFile::new(outputs.as_ref().join(mode.epoch_metrics()), split_column(index))
+            RowFile::new(outputs.as_ref().join(mode.epoch_metrics()), Layout::Csv).durable(true)
         };
         EpochCsv {
             train: file(ExecutionMode::Train),
             val: file(ExecutionMode::Val),
+            split_index: index,
             form: EpochRowForm::default(),
             empty_rows: false,
         }
@@ -67,32 +70,23 @@ impl Callback for EpochCsv {
         for (prefix, file) in [(TRAIN_PREFIX, &mut self.train), (VALIDATION_PREFIX, &mut self.val)] {
             let metrics = with_prefix(context.metrics(), prefix);
             if !metrics.is_empty() || self.empty_rows {
-                store_epoch_metrics(&metrics, epoch, file, self.form)?;
+                let mut row =
+                    epoch_row(&metrics, epoch, self.form).map_err(|error| error.at_path(file.path()))?;
+                row.overlay(&split_column(self.split_index));
+                file.add(&row)?;
             }
         }
         Ok(())
     }
 
     fn state_dict(&self) -> Option<Value> {
-        Some(json!({ "train": self.train.frame().to_json(), "val": self.val.frame().to_json() }))
+        Some(json!({ "train": self.train.state(), "val": self.val.state() }))
     }
 
     fn load_state_dict(&mut self, state: &Value) -> Result<()> {
-        let frame = |name: &str| {
-            let state = state.get(name).unwrap_or(&Value::Null);
-            Frame::from_json(state).map_err(|error| {
-                Error::new(ErrorKind::InvalidState, "not the state of the files of epochs").caused_by(error)
-            })
-        };
-        let (train, val) = (frame("train")?, frame("val")?);
         // Rows of epochs that come again are taken away now.
-        for (file, frame) in [(&mut self.train, train), (&mut self.val, val)] {
-            *file = FrameFile::of(file.path(), frame);
-            if !file.frame().is_empty() {
-                file.flush()?;
-            }
-        }
-        Ok(())
+        self.train.restore(&state["train"])?;
+        self.val.restore(&state["val"])
     }
 
     fn name(&self) -> &str {

@@ -29,13 +29,16 @@ pub(super) struct ScoredImage {
     pub(super) classes: usize,
 }
 
-/// The images of a batch that count.
+/// The images of a batch that count; none of a regression, which has no classes.
 pub(super) fn images_of(access: &mut dyn Access) -> Result<Vec<ScoredImage>> {
     let shape = access.logits_shape();
     let (classes, size) = (
         shape.get(1).copied().unwrap_or(1).max(2),
         [shape.get(2).copied().unwrap_or(1), shape.get(3).copied().unwrap_or(1)],
     );
+    if access.truth().is_err() {
+        return Ok(Vec::new());
+    }
     let mut predicted = Vec::new();
     decide(access.logits()?, &shape, &mut predicted);
     let (images, pixels) = (access.images(), size[0] * size[1]);
@@ -123,6 +126,9 @@ impl ImageMetrics {
     }
 
     fn write(&self, mode: ExecutionMode) -> Result<()> {
+        if self.averages.is_empty() {
+            return Ok(());
+        }
         let folder = self.outputs.join(best_epoch_results(mode, ModelProcessing::Single));
         fs::create_dir_all(&folder).map_err(|error| Error::io("make", &folder, error))?;
         let aggregates = self.rows.aggregates_csv(false, AggregateRows::default());

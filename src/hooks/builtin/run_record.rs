@@ -20,12 +20,20 @@ pub struct RunRecord {
     sections: Map<String, Value>,
     epochs: Vec<Value>,
     started: Instant,
+    /// Whether a training has begun: else there is nothing to write, and what an earlier part has written stays.
+    has_begun: bool,
 }
 
 impl RunRecord {
     /// In the file `path`.
     pub fn new(path: impl Into<PathBuf>) -> RunRecord {
-        RunRecord { path: path.into(), sections: Map::new(), epochs: Vec::new(), started: Instant::now() }
+        RunRecord {
+            path: path.into(),
+            sections: Map::new(),
+            epochs: Vec::new(),
+            started: Instant::now(),
+            has_begun: false,
+        }
     }
 
     /// Adds settings under a name, such as `fit` and the
@@ -38,6 +46,20 @@ impl RunRecord {
             .map_err(|error| Error::invalid(format!("section {name:?} of the record")).caused_by(error))?;
         self.sections.insert(name.to_owned(), settings);
         Ok(self)
+    }
+
+    /// The metrics of epochs that the file has.
+    fn rows_of_file(&self) -> Option<Vec<Value>> {
+        let text = fs::read_to_string(&self.path).ok()?;
+        let record: Value = match self.is_toml() {
+            true => serde_json::to_value(toml::from_str::<toml::Value>(&text).ok()?).ok()?,
+            false => serde_json::from_str(&text).ok()?,
+        };
+        record["metrics"].as_array().cloned()
+    }
+
+    fn is_toml(&self) -> bool {
+        self.path.extension().is_some_and(|own| own == "toml")
     }
 
     fn write(&self, context: &Context<'_>, status: &str) -> Result<()> {
@@ -62,7 +84,7 @@ impl RunRecord {
             record.insert("settings".to_owned(), Value::Object(self.sections.clone()));
             record.insert("metrics".to_owned(), Value::Array(self.epochs.clone()));
         }
-        let text = if self.path.extension().is_some_and(|own| own == "toml") {
+        let text = if self.is_toml() {
             toml::to_string_pretty(&without_null(record))
                 .map_err(|error| Error::internal("cannot write TOML").caused_by(error))?
         } else {
@@ -72,7 +94,7 @@ impl RunRecord {
     }
 }
 
-/// TOML has no null.
+/// TOML has no null, and no integer above those of `i64`: such a one becomes text.
 fn without_null(value: Value) -> Value {
     match value {
         Value::Object(own) => own
@@ -81,6 +103,7 @@ fn without_null(value: Value) -> Value {
             .map(|(name, own)| (name, without_null(own)))
             .collect(),
         Value::Array(own) => own.into_iter().filter(|own| !own.is_null()).map(without_null).collect(),
+        Value::Number(own) if own.is_u64() && !own.is_i64() => Value::String(own.to_string()),
         other => other,
     }
 }
@@ -96,6 +119,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 impl Callback for RunRecord {
     fn train_start(&mut self, context: &mut Context<'_>) -> Result<()> {
+        self.has_begun = true;
         self.write(context, "running")
     }
 
@@ -114,16 +138,23 @@ impl Callback for RunRecord {
     }
 
     fn exception(&mut self, context: &mut Context<'_>) -> Result<()> {
-        self.write(context, "failed")
+        if self.has_begun { self.write(context, "failed") } else { Ok(()) }
     }
 
     fn state_dict(&self) -> Option<Value> {
-        Some(json!({ "epochs": self.epochs }))
+        // The rows are in the file.
+        Some(json!({ "rows": self.epochs.len() }))
     }
 
     fn load_state_dict(&mut self, state: &Value) -> Result<()> {
         let wrong = || Error::new(ErrorKind::InvalidState, "not the state of a record");
-        self.epochs = state["epochs"].as_array().ok_or_else(wrong)?.clone();
+        let rows = state["rows"].as_u64().ok_or_else(wrong)?;
+        self.has_begun = true;
+        self.epochs = self.rows_of_file().unwrap_or_default();
+        self.epochs.truncate(usize::try_from(rows).unwrap_or(usize::MAX));
+        if (self.epochs.len() as u64) < rows {
+            tracing::warn!("{}: metrics of earlier epochs are missing", self.path.display());
+        }
         Ok(())
     }
 

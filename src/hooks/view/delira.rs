@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{Callback, Context};
+use crate::metrics::Record;
 
 /// What delira passes to a callback.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,8 @@ pub struct Delira<H> {
     val_score_key: Option<String>,
     val_metrics: Vec<(String, f64)>,
     attributes: BTreeMap<String, Value>,
+    /// The learning rate that a callback has set.
+    rate: Option<f64>,
 }
 
 impl<H: DeliraHooks> Delira<H> {
@@ -64,6 +67,7 @@ impl<H: DeliraHooks> Delira<H> {
             val_score_key: val_score_key.map(str::to_owned),
             val_metrics: Vec::new(),
             attributes: BTreeMap::new(),
+            rate: None,
         }
     }
 
@@ -102,7 +106,8 @@ impl<H: DeliraHooks> Delira<H> {
             }
             "learning_rate" => {
                 let rate = value.as_f64().filter(|rate| rate.is_finite() && *rate >= 0.0);
-                context.state.learning_rate = rate.ok_or_else(|| wrong("a number of 0 or more"))?;
+                let rate = rate.ok_or_else(|| wrong("a number of 0 or more"))?;
+                (context.state.learning_rate, self.rate) = (rate, Some(rate));
             }
             name if SET_ONCE.contains(&name) && self.attributes.contains_key(name) => {
                 tracing::error!("{name} can not be set again");
@@ -117,6 +122,10 @@ impl<H: DeliraHooks> Delira<H> {
 
 impl<H: DeliraHooks> Callback for Delira<H> {
     fn epoch_start(&mut self, context: &mut Context<'_>) -> Result<()> {
+        // As an optimizer keeps what its scheduler has set.
+        if let Some(rate) = self.rate {
+            context.state.learning_rate = rate;
+        }
         self.call(true, context)
     }
 
@@ -130,7 +139,10 @@ impl<H: DeliraHooks> Callback for Delira<H> {
     }
 
     fn state_dict(&self) -> Option<Value> {
-        serde_json::to_value((&self.val_metrics, &self.attributes)).ok()
+        // JSON has no NaN and no infinity, the texts of a record's values do.
+        let metrics = self.val_metrics.iter().map(|(name, value)| (name.as_str(), *value));
+        let metrics = metrics.collect::<Record>().to_json();
+        serde_json::to_value((metrics, &self.attributes, self.rate)).ok()
     }
 
     fn load_state_dict(&mut self, state: &Value) -> Result<()> {
@@ -138,7 +150,11 @@ impl<H: DeliraHooks> Callback for Delira<H> {
             Error::new(ErrorKind::InvalidState, "not the state of a view of delira's callbacks")
                 .caused_by(error)
         };
-        (self.val_metrics, self.attributes) = serde_json::from_value(state.clone()).map_err(wrong)?;
+        let (metrics, attributes, rate): (Value, _, _) =
+            serde_json::from_value(state.clone()).map_err(wrong)?;
+        let number = |(name, value): (&str, &crate::metrics::Value)| Some((name.to_owned(), value.as_f64()?));
+        self.val_metrics = Record::from_json(&metrics)?.iter().filter_map(number).collect();
+        (self.attributes, self.rate) = (attributes, rate);
         Ok(())
     }
 

@@ -157,8 +157,12 @@ impl<H: LightningHooks> Lightning<H> {
         use LightningHook as To;
         let is_old = self.order == LightningOrder::V1_2;
         match event {
-            Event::TrainStart => self.beginning(false),
+            Event::TrainStart => {
+                self.forget();
+                self.beginning(false)
+            }
             Event::Resume => {
+                self.forget();
                 self.resuming = true;
                 Vec::new()
             }
@@ -233,9 +237,17 @@ impl<H: LightningHooks> Lightning<H> {
             Event::PredictStart => vec![To::OnPredictStart],
             Event::PredictionStart => vec![To::PredictStep],
             Event::PredictEnd => vec![To::OnPredictEnd],
-            Event::Exception => vec![To::OnException],
+            Event::Exception => {
+                self.forget();
+                vec![To::OnException]
+            }
             _ => Vec::new(),
         }
+    }
+
+    /// What was left open when a run ended is no matter of the next.
+    fn forget(&mut self) {
+        (self.waiting, self.held, self.resuming) = (false, false, false);
     }
 
     /// What comes before the first epoch. A checkpoint is restored before everything else, in 1.2.8 within the routine
