@@ -74,7 +74,10 @@ fn what_does_not_fit_is_named() {
     let (_, said) = texts(&done);
     assert!(done.status.success(), "{said}");
     assert!(
-        said.starts_with("25 loaded, 5 not of floating point, 1 unexpected, 2 of another shape\n"),
+        said.starts_with(
+            "25 loaded, 5 not of floating point, 1 unexpected, 2 of another shape\n\
+             1 unexpected: \"auxiliary.weight\"; 2 of another shape: head.weight ("
+        ),
         "{said}"
     );
     let (partial, _) = texts(&step("loaded.head.pth", &["--init-partial", "-q"]));
@@ -102,12 +105,25 @@ fn settings_reach_the_mapping() {
         assert!(!out.contains("step 1"), "{out}");
     }
     assert!(step("loaded.ckpt", &["--init-prefix", "model."]).status.success());
+    assert!(step("loaded.ckpt", &["--init-prefix", "model"]).status.success());
     assert!(step("loaded.ckpt", &["--init-key", "state_dict"]).status.success());
     // Without a checkpoint they have nothing to say.
     let (model, batches) = (golden("train/unet.ts17.onnx"), golden("train/batches.safetensors"));
     let done =
         glebe(&["step", model.to_str().unwrap(), "--batches", batches.to_str().unwrap(), "--init-partial"]);
     assert_eq!(done.status.code(), Some(ErrorKind::InvalidArgument.code()));
+}
+
+/// Nobody writes into the pipe: whoever opened it would wait for ever.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_not_inspected() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let done = glebe(&["inspect", pipe.to_str().unwrap()]);
+    assert_eq!(done.status.code(), Some(ErrorKind::InvalidArgument.code()));
+    assert!(texts(&done).1.contains("not a regular file"));
 }
 
 /// The checkpoint is an input: no output takes its place.

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include <utility>
 #include "check.hpp"
 
 namespace {
@@ -288,6 +289,29 @@ TEST(what_a_callback_throws_comes_out_of_every_run) {
     CHECK_EQUAL(own_of([&] {
         asked.predict(data, [](std::size_t, std::size_t, glebe::Span<const float>) { throw Own(7); });
     }), 7);
+}
+
+TEST(what_is_thrown_in_a_call_of_the_c_interface_is_not_of_the_next_call) {
+    glebe::Trainer trainer = new_trainer();
+    trainer.set_fit_options(fit_options(1));
+    // Throws once.
+    class Once : public glebe::Callback {
+    public:
+        void event(glebe::Event, glebe::EventContext &) override {
+            if (!std::exchange(thrown_, true)) {
+                throw Own(7);
+            }
+        }
+
+    private:
+        bool thrown_ = false;
+    };
+    trainer.add(std::make_shared<Once>());
+    glebe::Loader data = loader(trainer, 1);
+    glebe_metrics *metrics = nullptr;
+    CHECK(glebe_trainer_validate(trainer.get(), data.get(), &metrics, nullptr) != GLEBE_STATUS_OK);
+    glebe_metrics_free(metrics);
+    CHECK(!trainer.validate(data).empty());
 }
 
 TEST(callbacks_live_as_long_as_their_trainer) {
