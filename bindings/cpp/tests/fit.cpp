@@ -296,14 +296,12 @@ TEST(what_is_thrown_in_a_call_of_the_c_interface_is_not_of_the_next_call) {
     trainer.set_fit_options(fit_options(1));
     // Throws once.
     class Once : public glebe::Callback {
-    public:
-        void event(glebe::Event, glebe::EventContext &) override {
+        void validate_start(glebe::EventContext &) override {
             if (!std::exchange(thrown_, true)) {
                 throw Own(7);
             }
         }
 
-    private:
         bool thrown_ = false;
     };
     trainer.add(std::make_shared<Once>());
