@@ -136,21 +136,21 @@ const NAMES: [(i32, &CStr); 34] = [
 ///
 /// The order of events, which later versions only add to:
 ///
-///     fit       train_start | resume checkpoint_load
-///               for every epoch:  epoch_start
-///                 for every batch:  batch_start forward_start backward_start backward_end
-///                                   [optimizer_step_start optimizer_step_end] batch_end
-///                 batches_end
-///                 [validation_start
-///                   for every batch:  batch_start evaluation_start metrics_start metrics_end batch_end
-///                 evaluation_batches_end validation_end]
-///                 epoch_metrics  checkpoint_save (for every checkpoint)  epoch_end
-///               train_end
-///     validate  validate_start, batches as in a validation, evaluation_batches_end, validate_end
-///     test      test_start, likewise, test_end
-///     predict   predict_start, for every batch: batch_start prediction_start prediction_end batch_end, predict_end
-///     infer     inference_start, for every split as in predict, inference_end
-///     exception wherever a run ends with an error
+///  fit       train_start | resume checkpoint_load
+///            for every epoch:  epoch_start
+///              for every batch:  batch_start forward_start backward_start backward_end
+///                                [optimizer_step_start optimizer_step_end] batch_end
+///              batches_end
+///              [validation_start
+///                for every batch:  batch_start evaluation_start metrics_start metrics_end batch_end
+///              evaluation_batches_end validation_end]
+///              epoch_metrics  checkpoint_save (for every checkpoint)  epoch_end
+///            train_end
+///  validate  validate_start, batches as in a validation, evaluation_batches_end, validate_end
+///  test      test_start, likewise, test_end
+///  predict   predict_start, for every batch: batch_start prediction_start prediction_end batch_end, predict_end
+///  infer     inference_start, for every split as in predict, inference_end
+///  exception wherever a run ends with an error
 ///
 /// Called on the thread that runs the trainer. A return value other than 0 ends the run: with that status where it is one
 /// of GLEBE_STATUS_* above GLEBE_STATUS_INTERNAL, else with GLEBE_STATUS_CANCELLED; the message names the event and the
