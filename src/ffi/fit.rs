@@ -31,6 +31,18 @@ pub(super) unsafe fn locked<'a>(loader: *mut glebe_loader, name: &str) -> Result
     unsafe { borrow(loader, name)? }.lock()
 }
 
+/// The loader, or none for NULL.
+///
+/// # Safety
+/// As [`locked`].
+pub(super) unsafe fn optional<'a>(loader: *mut glebe_loader, name: &str) -> Result<Option<Locked<'a>>> {
+    match loader.is_null() {
+        true => Ok(None),
+        // SAFETY: by this function's contract.
+        false => unsafe { locked(loader, name) }.map(Some),
+    }
+}
+
 impl Work {
     /// The trainer, where it was said how a training goes.
     pub(super) fn prepared(&mut self) -> Result<&mut Trainer> {
@@ -98,10 +110,7 @@ pub unsafe extern "C" fn glebe_trainer_fit(
         status(error, || {
             let trainer = borrow(trainer, "trainer")?;
             let mut train = locked(train, "train")?;
-            let mut validation = match validation.is_null() {
-                true => None,
-                false => Some(locked(validation, "validation")?),
-            };
+            let mut validation = optional(validation, "validation")?;
             trainer.enter(|work| {
                 let validation = validation.as_mut().map(|own| &mut ***own as &mut dyn Loader);
                 work.prepared()?.fit(&mut **train, validation)

@@ -3,7 +3,7 @@
 use crate::data::Loader;
 use crate::ffi::boundary::{Out, borrow, status};
 use crate::ffi::error::glebe_error;
-use crate::ffi::fit::locked;
+use crate::ffi::fit::{locked, optional};
 use crate::ffi::loader::glebe_loader;
 use crate::ffi::metrics::glebe_metrics;
 use crate::ffi::status::glebe_status;
@@ -33,14 +33,8 @@ pub unsafe extern "C" fn glebe_trainer_fit_and_test(
         status(error, || {
             let trainer = borrow(trainer, "trainer")?;
             let mut train = locked(train, "train")?;
-            let mut validation = match validation.is_null() {
-                true => None,
-                false => Some(locked(validation, "validation")?),
-            };
-            let mut test = match test.is_null() {
-                true => None,
-                false => Some(locked(test, "test")?),
-            };
+            let mut validation = optional(validation, "validation")?;
+            let mut test = optional(test, "test")?;
             let found = trainer.enter(|work| {
                 let validation = validation.as_mut().map(|own| &mut ***own as &mut dyn Loader);
                 let test = test.as_mut().map(|own| &mut ***own as &mut dyn Loader);

@@ -150,25 +150,20 @@ impl Checkpoints {
         let mut candidates = vec![self.folder.join(LAST)];
         candidates.extend(numbered(&self.folder).into_iter().map(|(_, path)| path));
         candidates.push(self.folder.join(BEST));
-        let mut last: Option<Checkpoint> = None;
         let mut newest: Option<(PathBuf, Checkpoint)> = None;
+        let mut has_last = false;
         for (index, path) in candidates.into_iter().enumerate().filter(|(_, path)| path.exists()) {
             match Checkpoint::read(&path) {
                 Ok(found) => {
                     tracing::info!("Checkpoint for epoch {} in {}", found.epoch, path.display());
-                    if index == 0 {
-                        last = Some(found.clone());
-                    }
-                    if newest.as_ref().is_some_and(|(_, own)| found.epoch <= own.epoch) {
-                        continue;
-                    }
-                    if last.as_ref().is_none_or(|last| found.continues(last)) {
-                        newest = Some((path, found));
-                    } else {
-                        tracing::warn!(
+                    has_last |= index == 0;
+                    match &newest {
+                        Some((_, own)) if found.epoch <= own.epoch => {}
+                        Some((_, own)) if has_last && !found.continues(own) => tracing::warn!(
                             "Checkpoint file {} is of another run than {LAST} and passed over",
                             path.display()
-                        );
+                        ),
+                        _ => newest = Some((path, found)),
                     }
                 }
                 Err(error) => {

@@ -108,7 +108,9 @@ impl Trainer {
     fn note_history(&mut self, metrics: &[(String, f64)]) {
         let seed = self.options.effective_seed();
         let before = self.history.last().copied().unwrap_or(seed);
-        let loss = metrics.first().map_or(0, |(_, value)| value.to_bits());
+        // By its name: some forms of scores put other numbers first.
+        let loss = metrics.iter().find(|(name, _)| name == "train/Loss");
+        let loss = loss.map_or(0, |(_, value)| value.to_bits());
         let facts = [loss, self.state.learning_rate.to_bits(), self.state.global_step];
         let mixed = facts.iter().fold(before, |mixed, fact| SplitMix64::new(mixed ^ fact).next());
         self.history.push(mixed);

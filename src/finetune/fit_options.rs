@@ -1,10 +1,11 @@
 //! How a training goes.
 
+use serde::Serialize;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::checkpoints::Checkpoints;
 use crate::finetune::scoring::Scoring;
 use crate::hooks::Schedule;
-use serde::Serialize;
 
 /// What becomes of batches at the end of an epoch that are too few for an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]

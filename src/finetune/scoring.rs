@@ -1,9 +1,10 @@
 //! What is measured of predictions.
 
+use serde::Serialize;
+
 use crate::error::{Error, Result};
 use crate::metrics::metric_type::AVERAGE_DICE_SUFFIX;
 use crate::metrics::{BatchMeans, ConfusionMatrix, Record, Scores, decide, training_dice};
-use serde::Serialize;
 
 /// Which numbers the predictions of an epoch give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]

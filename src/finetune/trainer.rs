@@ -298,6 +298,8 @@ impl Trainer {
         let done = work(self);
         if let Err(error) = &done {
             self.step.discard();
+            // The batch that it was said of was refused before it was looked at.
+            self.step.counting = None;
             self.is_collecting = false;
             self.callbacks.exception(error, &mut self.state);
             (self.state.phase, self.state.split) = (Phase::Idle, None);

@@ -1,7 +1,8 @@
 //! Learning rates over epochs.
 
-use crate::error::{Error, Result};
 use serde::Serialize;
+
+use crate::error::{Error, Result};
 
 /// How the learning rate goes on after the warm-up. Formulas: InnerEye's `SchedulerWithWarmUp`, over PyTorch's schedulers.
 ///

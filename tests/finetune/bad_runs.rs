@@ -89,6 +89,11 @@ fn bad_batches_end_a_run_and_leave_the_checkpoint() {
         change(&mut bad);
         assert_refused(&own.fit(&mut bad, None).unwrap_err(), kind, parts);
         assert_eq!(fs::read(folder.path().join(LAST)).unwrap(), before, "{parts:?}");
+        // What was said of the refused batch is not of a step by itself.
+        let (images, labels) = (vec![0.5; BATCH * 3 * SIZE * SIZE], vec![1; BATCH * SIZE * SIZE]);
+        let whole = Batch { images: &images, labels: Labels::U8(&labels), mask: None, keys: None };
+        let again = own.step_mut().evaluate(&whole).unwrap().loss;
+        assert_eq!(own.step_mut().evaluate(&whole).unwrap().loss, again, "{parts:?}");
         // It goes on from there.
         assert!(own.resume_newest().unwrap());
         own.fit(&mut loader(2, 1), None).unwrap();
@@ -393,18 +398,26 @@ fn a_checkpoint_that_is_loaded_by_half_is_not_trained_on() {
 
 #[test]
 fn the_newest_checkpoint_is_one_of_the_same_run() {
+    newest_of_the_same_run(ScoreForm::Epoch);
+    // The loss is not the first of its metrics.
+    newest_of_the_same_run(ScoreForm::InnerEye);
+}
+
+fn newest_of_the_same_run(form: ScoreForm) {
     let folder = tempfile::tempdir().unwrap();
     let mut options = with_checkpoints(folder.path(), 5);
     options.checkpoints.as_mut().unwrap().keep = 9;
+    let mut scoring = Scoring::default();
+    (scoring.form, scoring.on_training) = (form, true);
+    options.scoring = Some(scoring);
     trainer(options.clone(), Callbacks::new()).fit(&mut loader(2, 1), None).unwrap();
-    // Another way from epoch 2 on, which ends within epoch 4.
-    let mut branch = options.clone();
-    branch.learning_rate = 0.5;
+    // Another way from epoch 2 on, with other data, which ends within epoch 4.
+    let branch = options.clone();
     let mut callbacks = Callbacks::new();
     callbacks.add(FailsInEpoch(4));
     let mut own = trainer(branch.clone(), callbacks);
     own.resume(Checkpoint::read(folder.path().join("epoch-2.safetensors")).unwrap()).unwrap();
-    own.fit(&mut loader(2, 1), None).unwrap_err();
+    own.fit(&mut loader(2, 7), None).unwrap_err();
     let expected = Checkpoint::read(folder.path().join(LAST)).unwrap();
     assert_eq!(expected.epoch, 3);
     let (path, found) = branch.checkpoints.as_ref().unwrap().newest().unwrap();
@@ -412,7 +425,7 @@ fn the_newest_checkpoint_is_one_of_the_same_run() {
     // Where a kill came between two files of an epoch, the later one of the run is found.
     let mut rest = trainer(branch.clone(), Callbacks::new());
     assert!(rest.resume_newest().unwrap());
-    rest.fit(&mut loader(2, 1), None).unwrap();
+    rest.fit(&mut loader(2, 7), None).unwrap();
     expected.write(folder.path().join(LAST)).unwrap();
     let (path, _) = branch.checkpoints.as_ref().unwrap().newest().unwrap();
     assert_eq!(path, folder.path().join("epoch-5.safetensors"));
