@@ -72,7 +72,14 @@ fn bad_batches_end_a_run_and_leave_the_checkpoint() {
     type Change = fn(&mut Bad);
     let cases: [(Change, ErrorKind, &[&str]); 8] = [
         (|own| own.batches = 0, ErrorKind::InvalidArgument, &["no batches"]),
-        (|own| own.images.truncate(7), ErrorKind::Mismatch, &["samples", "got 7"]),
+        (
+            |own| {
+                own.images.truncate(7);
+                own.count = Some(1);
+            },
+            ErrorKind::Mismatch,
+            &["samples", "got 7"],
+        ),
         (|own| own.labels.truncate(7), ErrorKind::Mismatch, &["labels", "got 7"]),
         (|own| own.labels[30] = 9, ErrorKind::InvalidArgument, &["label 9", "row 2, column 6"]),
         (|own| own.count = Some(0), ErrorKind::Mismatch, &["images that count", "got 0"]),
@@ -90,7 +97,8 @@ fn bad_batches_end_a_run_and_leave_the_checkpoint() {
         assert_refused(&own.fit(&mut bad, None).unwrap_err(), kind, parts);
         assert_eq!(fs::read(folder.path().join(LAST)).unwrap(), before, "{parts:?}");
         // What was said of the refused batch is not of a step by itself.
-        let (images, labels) = (vec![0.5; BATCH * 3 * SIZE * SIZE], vec![1; BATCH * SIZE * SIZE]);
+        let images: Vec<f32> = (0..BATCH * 3 * SIZE * SIZE).map(|at| at as f32 / 500.0).collect();
+        let labels = vec![1; BATCH * SIZE * SIZE];
         let whole = Batch { images: &images, labels: Labels::U8(&labels), mask: None, keys: None };
         let again = own.step_mut().evaluate(&whole).unwrap().loss;
         assert_eq!(own.step_mut().evaluate(&whole).unwrap().loss, again, "{parts:?}");
