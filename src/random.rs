@@ -25,10 +25,15 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
+    /// A number below `end`, which is 1 or more.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
+    }
+
     /// Puts `order` into another order (Fisher and Yates).
     pub(crate) fn shuffle(&mut self, order: &mut [usize]) {
         for at in (1..order.len()).rev() {
-            let other = ((u128::from(self.next()) * (at as u128 + 1)) >> 64) as usize;
+            let other = self.below(at as u64 + 1) as usize;
             order.swap(at, other);
         }
     }

@@ -2,7 +2,11 @@
 //! still to come.)
 
 mod batch;
+mod list;
 mod loader;
+mod split;
 
 pub use batch::{Batch, Labels};
 pub use loader::{ArrayLoader, Loader};
+pub use list::{ListItem, Use, is_missing, read_all, read_list, shared_image};
+pub use split::Split;

@@ -16,6 +16,7 @@ mod schedule;
 mod state;
 pub mod view;
 
+pub use crate::data::Split;
 pub use context::{Access, Context, Truth};
 pub use early_stopping::{EarlyStopping, Mode};
 pub use event::{Callback, Event};
@@ -24,4 +25,4 @@ pub use logged::Logged;
 pub use one_cycle::OneCycle;
 pub use plateau::Plateau;
 pub use schedule::{Decay, Schedule};
-pub use state::{Phase, Split, TrainerState};
+pub use state::{Phase, TrainerState};

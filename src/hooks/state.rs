@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::Split;
 use crate::random::SplitMix64;
 
 /// What the trainer is doing.
@@ -22,30 +23,6 @@ pub enum Phase {
     Test,
     /// A prediction.
     Predict,
-}
-
-/// A part of the data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Split {
-    /// For training.
-    Train,
-    /// For validation.
-    Val,
-    /// For testing.
-    Test,
-}
-
-impl Split {
-    /// The name in file names and messages: `Train`, `Val`, `Test`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Split::Train => "Train",
-            Split::Val => "Val",
-            Split::Test => "Test",
-        }
-    }
 }
 
 /// Where a run stands; callbacks read it at every event.
