@@ -19,6 +19,7 @@ mod info;
 mod messages;
 mod open;
 mod options;
+mod placement;
 mod read;
 mod spec;
 mod sys;
