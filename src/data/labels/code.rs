@@ -25,19 +25,20 @@ pub(super) struct Code {
 impl Code {
     /// For the labels at `path` and `classes` classes.
     ///
+    /// Values of the map that are no whole numbers are passed over: one map may serve rasters and vector files of a
+    /// list.
+    ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if the map names a value that is no whole number;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if no value of the map is a whole number and it has no `*`;
     /// [`Mismatch`](ErrorKind::Mismatch) if it names a class that is not there.
     pub(super) fn new(options: &LabelOptions, classes: usize, path: &Path) -> Result<Code> {
         check_classes(options, classes, path)?;
         let map = &options.classes;
-        let mut named = HashMap::new();
-        for (value, class) in map.values() {
-            let number = value.parse::<i64>().map_err(|_| {
-                let message = format!("labels are numbers, but the class map ({map}) names {value:?}");
-                Error::invalid(message).at_path(path)
-            })?;
-            named.insert(number, index(class));
+        let number = |(value, class): (&str, Class)| Some((value.parse::<i64>().ok()?, index(class)));
+        let named: HashMap<i64, i32> = map.values().filter_map(number).collect();
+        if !map.is_empty() && named.is_empty() && map.others().is_none() {
+            let message = format!("labels are whole numbers, but the class map ({map}) names none");
+            return Err(Error::invalid(message).at_path(path));
         }
         Ok(Code {
             named: (!map.is_empty()).then_some(named),

@@ -5,6 +5,9 @@ mod code;
 mod options;
 mod raster;
 mod source;
+#[cfg(test)]
+mod tests;
+mod vector;
 
 pub use class_map::{Class, ClassMap};
 pub use options::{LabelNodata, LabelOptions, Outside};

@@ -29,12 +29,6 @@ impl RasterLabels {
         image: &RasterInfo,
         classes: usize,
     ) -> Result<RasterLabels> {
-        for (name, is_given) in [("field", options.field.is_some()), ("layer", options.layer.is_some())] {
-            if is_given {
-                let message = format!("labels are a raster, but a {name} of a vector file is given");
-                return Err(Error::invalid(message).at_path(path));
-            }
-        }
         let code = Code::new(options, classes, path)?;
         let raster = Raster::open(path, &OpenOptions::default())?;
         let info = raster.info();

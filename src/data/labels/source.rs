@@ -1,11 +1,13 @@
 //! The labels of one image.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ndarray::Array2;
 
 use crate::data::labels::options::LabelOptions;
 use crate::data::labels::raster::RasterLabels;
+use crate::data::labels::vector::VectorLabels;
 use crate::error::{Error, Result};
 use crate::geometry::Window;
 use crate::raster::RasterInfo;
@@ -30,6 +32,7 @@ pub struct LabelSource {
 #[derive(Debug)]
 enum Kind {
     Raster(RasterLabels),
+    Vector(Arc<VectorLabels>),
 }
 
 impl LabelSource {
@@ -56,7 +59,7 @@ impl LabelSource {
             return Err(Error::invalid("labels of 0 classes, expected at least 1").at_path(path));
         }
         let kind = if is_vector(path) {
-            return Err(Error::new(crate::ErrorKind::NotSupported, "vector labels").at_path(path));
+            Kind::Vector(Arc::new(VectorLabels::open(path, options, image, classes)?))
         } else {
             Kind::Raster(RasterLabels::open(path, options, image, classes)?)
         };
@@ -70,6 +73,7 @@ impl LabelSource {
     pub fn reopen(&self) -> Result<LabelSource> {
         let kind = match &self.kind {
             Kind::Raster(labels) => Kind::Raster(labels.reopen()?),
+            Kind::Vector(labels) => Kind::Vector(Arc::clone(labels)),
         };
         Ok(LabelSource { kind })
     }
@@ -86,6 +90,7 @@ impl LabelSource {
     pub fn read(&self, window: Window) -> Result<Array2<i32>> {
         match &self.kind {
             Kind::Raster(labels) => labels.read(window),
+            Kind::Vector(labels) => labels.read(window),
         }
     }
 }
