@@ -186,7 +186,7 @@ impl Georeference {
 }
 
 /// A CRS whose axes are those of the transform: x (east) first, as everywhere in rasters.
-fn crs(wkt: &str) -> GdalResult<SpatialRef> {
+pub(super) fn crs(wkt: &str) -> GdalResult<SpatialRef> {
     let mut crs = SpatialRef::from_wkt(wkt)?;
     crs.set_axis_mapping_strategy(AxisMappingStrategy::TraditionalGisOrder);
     Ok(crs)

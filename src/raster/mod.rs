@@ -2,7 +2,8 @@
 //!
 //! [`Raster`] reads windows of a file as `[C, H, W]` in the bands' own type, past the edges as well, and says which
 //! pixels are valid. [`RasterWriter`] writes a Cloud-Optimized or plain GeoTIFF that appears complete or not at all.
-//! [`Georeference`] carries from one to the other where the pixels lie.
+//! [`Georeference`] carries from one to the other where the pixels lie. [`VectorLayer`] holds the features of a vector
+//! file that lie on a raster, and burns them.
 //!
 //! **Threads.** A [`Raster`] and a [`RasterWriter`] are `Send`, not `Sync`; readers take one [`Raster::reopen`] each.
 //!
@@ -11,7 +12,7 @@
 //! `messages.rs`), so a host that uses GDAL itself keeps its own. Nothing is written to stderr.
 //!
 //! **Trust.** Rasters are untrusted: regular local files only, drivers from a list ([`OpenOptions`]), no side files but
-//! TIFF masks and world files, limits before the first pixel.
+//! TIFF masks and world files, limits before the first pixel. Vector files likewise: GeoPackage, GeoJSON and Shapefile.
 
 mod cog;
 mod georeference;
@@ -19,12 +20,14 @@ mod info;
 mod messages;
 mod open;
 mod options;
+mod placement;
 mod read;
 mod spec;
 mod sys;
 #[cfg(test)]
 mod tests;
 mod validity;
+mod vector;
 mod write;
 
 pub use crate::file::same_file;
@@ -34,6 +37,7 @@ pub use open::Raster;
 pub use options::{OpenOptions, drivers, gdal_version};
 pub use spec::{Compression, Format, OverviewResampling, WriteSpec};
 pub use validity::NodataRule;
+pub use vector::{FieldKind, VectorFeature, VectorLayer, VectorOptions};
 pub use write::RasterWriter;
 
 /// `with_type!(data_type, T => expression)`: the expression with the type `T` bound to that of a `DataType`.

@@ -69,17 +69,22 @@ pub fn drivers(options: &OpenOptions) -> Vec<String> {
 /// GDAL takes far more than paths: `/vsicurl/...`, `MEM:::`, inline XML, `GTIFF_DIR:1:...`. An absolute path of an
 /// existing regular file can be none of these.
 pub(super) fn local_file(path: &Path) -> Result<PathBuf> {
+    local(path, "raster")
+}
+
+/// The same for a file that is to be `what`.
+pub(super) fn local(path: &Path, what: &str) -> Result<PathBuf> {
     let Some(text) = path.to_str() else {
         return Err(Error::invalid("path is not UTF-8, which GDAL needs").at_path(path));
     };
     if text.is_empty() {
-        return Err(Error::invalid("path of the raster is empty"));
+        return Err(Error::invalid(format!("path of the {what} is empty")));
     }
     if text.contains('\0') {
         return Err(Error::invalid("path contains a NUL"));
     }
-    let not_local = |what: &str| {
-        Err(Error::invalid(format!("{what} where the path of a local file is expected")).at_path(path))
+    let not_local = |found: &str| {
+        Err(Error::invalid(format!("{found} where the path of a local file is expected")).at_path(path))
     };
     if text.trim_start().starts_with('<') {
         return not_local("inline XML");
@@ -89,12 +94,14 @@ pub(super) fn local_file(path: &Path) -> Result<PathBuf> {
         return not_local("GDAL virtual file system");
     }
     match fs::metadata(&absolute) {
-        Ok(meta) if meta.is_dir() => Err(Error::invalid("is a folder, not a raster").at_path(path)),
+        Ok(meta) if meta.is_dir() => Err(Error::invalid(format!("is a folder, not a {what}")).at_path(path)),
         Ok(meta) if !meta.is_file() => Err(Error::invalid("is not a regular file").at_path(path)),
         Ok(_) => Ok(absolute),
         Err(_) if has_prefix(text) => not_local("URL or GDAL connection string"),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::new(ErrorKind::NotFound, "raster does not exist").at_path(path).caused_by(error))
+            Err(Error::new(ErrorKind::NotFound, format!("{what} does not exist"))
+                .at_path(path)
+                .caused_by(error))
         }
         Err(error) => Err(Error::io("open", path, error)),
     }

@@ -3,7 +3,7 @@
 //! Nothing in here is process-wide: error handlers are pushed on the calling thread's stack and popped again.
 #![allow(
     unsafe_code,
-    reason = "GDAL's C interface: error handler stack, multi-band reads and writes, copies with progress"
+    reason = "GDAL's C interface: error handler stack, multi-band reads and writes, copies with progress, curves"
 )]
 
 use std::cell::RefCell;
@@ -14,6 +14,7 @@ use std::path::Path;
 
 use gdal::cpl::CslStringList;
 use gdal::raster::RasterBand;
+use gdal::vector::{Feature, Geometry};
 use gdal::{Dataset, Driver};
 use gdal_sys::{CPLErr, GDALDataType, GDALRWFlag};
 
@@ -90,7 +91,8 @@ unsafe extern "C" fn hear(class: CPLErr::Type, number: c_int, text: *const c_cha
         message.log();
         if severity != Severity::Debug
             && let Ok(mut heard) = heard.try_borrow_mut()
-            && heard.len() < MAX_MESSAGES
+            // Warnings leave room for the failure that they may end in.
+            && heard.len() < if severity == Severity::Failure { 2 * MAX_MESSAGES } else { MAX_MESSAGES }
         {
             heard.push(message);
         }
@@ -253,6 +255,98 @@ pub(super) fn create_copy(
         resume_unwind(panic);
     }
     copy.ok_or(Failed("GDALCreateCopy"))
+}
+
+/// While it lives, GDAL's requests over HTTP on this thread fail before anything is sent: the CRS of a GeoJSON file may
+/// be a link, which GDAL follows.
+pub(super) struct Offline {
+    // The stack of callbacks is the thread's.
+    not_send: PhantomData<*const ()>,
+}
+
+type Fetch = unsafe extern "C" fn(
+    *const c_char,
+    *const *const c_char,
+    *const c_void,
+    *mut c_void,
+    *const c_void,
+    *mut c_void,
+    *mut c_void,
+) -> *mut c_void;
+
+// From cpl_http.h, which the bindings leave out; in GDAL since version 3.2.
+unsafe extern "C" {
+    fn CPLHTTPPushFetchCallback(fetch: Fetch, user: *mut c_void) -> c_int;
+    fn CPLHTTPPopFetchCallback() -> c_int;
+}
+
+impl Offline {
+    pub(super) fn new() -> Offline {
+        // SAFETY: the callback has the signature GDAL wants and uses none of its arguments.
+        unsafe { CPLHTTPPushFetchCallback(refuse, std::ptr::null_mut()) };
+        Offline { not_send: PhantomData }
+    }
+}
+
+impl Drop for Offline {
+    fn drop(&mut self) {
+        let _ = self.not_send;
+        // SAFETY: pops what `new` pushed on this very thread (the type is not Send); scopes nest, so it is on top.
+        unsafe { CPLHTTPPopFetchCallback() };
+    }
+}
+
+/// An answer that says nothing but that it failed. (NULL would mean "ask the one before", which is the network.)
+unsafe extern "C" fn refuse(
+    _: *const c_char,
+    _: *const *const c_char,
+    _: *const c_void,
+    _: *mut c_void,
+    _: *const c_void,
+    _: *mut c_void,
+    _: *mut c_void,
+) -> *mut c_void {
+    // More than the structure has in any version; its pointers are NULL, so GDAL frees the block alone.
+    const BYTES: usize = 256;
+    // SAFETY: GDAL's own allocator, since GDAL frees it.
+    let answer = unsafe { gdal_sys::VSICalloc(1, BYTES) };
+    if !answer.is_null() {
+        // SAFETY: the first field is the status as an `int`, 0 for success; the block is aligned for any type.
+        unsafe { answer.cast::<c_int>().write(1) };
+    }
+    answer
+}
+
+/// Whether a feature has a value in a field: neither null nor left out. (The `gdal` crate reads the latter as 0.)
+pub(super) fn has_value(feature: &Feature<'_>, field: usize) -> bool {
+    let Ok(field) = c_int::try_from(field) else { return false };
+    // SAFETY: the handle is valid while `feature` lives; GDAL answers no for a field that is not there.
+    unsafe { gdal_sys::OGR_F_IsFieldSetAndNotNull(feature.c_feature(), field) != 0 }
+}
+
+/// A geometry in the plane and without curves, as ISO WKB in little-endian order.
+pub(super) fn plane_wkb(geometry: &Geometry) -> Result<Vec<u8>, Failed> {
+    // 0: the step along arcs that GDAL takes by itself.
+    // SAFETY: the handle is valid while `geometry` lives; the result is a geometry of its own, or NULL.
+    let plane =
+        unsafe { gdal_sys::OGR_G_GetLinearGeometry(geometry.c_geometry(), 0.0, std::ptr::null_mut()) };
+    if plane.is_null() {
+        return Err(Failed("OGR_G_GetLinearGeometry"));
+    }
+    // SAFETY: `plane` is valid until it is destroyed below, once on every way out; the buffer has the size that GDAL
+    // names after the geometry was flattened.
+    unsafe {
+        gdal_sys::OGR_G_FlattenTo2D(plane);
+        let bytes = gdal_sys::OGR_G_WkbSize(plane);
+        let mut wkb = vec![0; usize::try_from(bytes).unwrap_or(0)];
+        let order = gdal_sys::OGRwkbByteOrder::wkbNDR;
+        let status = match wkb.is_empty() {
+            false => gdal_sys::OGR_G_ExportToIsoWkb(plane, order, wkb.as_mut_ptr()),
+            true => gdal_sys::OGRErr::OGRERR_FAILURE,
+        };
+        gdal_sys::OGR_G_DestroyGeometry(plane);
+        if status == gdal_sys::OGRErr::OGRERR_NONE { Ok(wkb) } else { Err(Failed("OGR_G_ExportToIsoWkb")) }
+    }
 }
 
 /// # Safety
