@@ -64,7 +64,7 @@
 //! providers' libraries are absent. Without default features the crate works on arrays in memory and needs no GDAL.
 
 pub mod autodiff;
-mod data;
+pub mod data;
 pub mod error;
 mod ffi;
 pub mod file;

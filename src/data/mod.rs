@@ -1,8 +1,12 @@
-//! Training samples: batches and where they come from. (Lists, label rasters and vectors, sampling and augmentation are
-//! still to come.)
+//! Training samples: batches and where they come from. (Lists, label rasters and vectors, and sampling are still to
+//! come.)
 
+mod augmentation;
 mod batch;
 mod loader;
 
+pub use augmentation::{
+    Affine, Augmentation, Brightness, Contrast, Drawn, Gamma, Noise, Patch, Photometric, ResizedCrop,
+};
 pub use batch::{Batch, Labels};
 pub use loader::{ArrayLoader, Loader};
