@@ -31,7 +31,7 @@ pub struct Patch<'a> {
 pub struct Drawn {
     /// `[H, W]` of the output.
     size: [usize; 2],
-    map: Map,
+    pub(super) map: Map,
     /// The patch within the output's window: first row and column from the window's, and `[h, w]`.
     origin: [i64; 2],
     patch: [usize; 2],
