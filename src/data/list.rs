@@ -146,8 +146,9 @@ impl List<'_> {
             .from_reader(content.as_bytes());
         let mut items = Vec::new();
         for record in reader.records() {
-            let record = record
-                .map_err(|error| Error::invalid("cannot be read").at_path(self.path).caused_by(error.to_string()))?;
+            let record = record.map_err(|error| {
+                Error::invalid("cannot be read").at_path(self.path).caused_by(error.to_string())
+            })?;
             let line = record.position().map_or(0, |position| line_of(content, position.byte()));
             if record.iter().all(str::is_empty) {
                 continue;
@@ -165,8 +166,7 @@ impl List<'_> {
         let (image, labels) = match *fields {
             [image, labels] => (image, labels),
             [image, labels, percent] => {
-                let is_percent =
-                    percent.parse::<f64>().is_ok_and(|percent| (0.0..=100.0).contains(&percent));
+                let is_percent = percent.parse::<f64>().is_ok_and(|percent| (0.0..=100.0).contains(&percent));
                 if !is_percent && !percent.is_empty() {
                     return Err(format!(
                         "expected the annotated percentage, 0 to 100, as the third field, got {percent:?}"
@@ -174,7 +174,12 @@ impl List<'_> {
                 }
                 (image, labels)
             }
-            _ => return Err(format!("expected image;labels or image;labels;percent, got {} fields", fields.len())),
+            _ => {
+                return Err(format!(
+                    "expected image;labels or image;labels;percent, got {} fields",
+                    fields.len()
+                ));
+            }
         };
         Ok(ListItem::new(self.file("image", image)?, self.file("labels", labels)?))
     }
@@ -193,7 +198,9 @@ impl List<'_> {
         };
         let all = [Split::Train, Split::Val, Split::Test].map(Use::Split).into_iter().chain([Use::Inference]);
         let usage = all.into_iter().find(|known| word(*known) == usage).ok_or_else(|| {
-            format!("expected trn, val, tst or inference as the third field, got {usage:?} (lists have no header)")
+            format!(
+                "expected trn, val, tst or inference as the third field, got {usage:?} (lists have no header)"
+            )
         })?;
         let labels = match usage {
             Use::Inference if vector.is_empty() => PathBuf::new(),
@@ -246,8 +253,8 @@ mod tests {
     fn pairs_with_and_without_percentage() {
         let (folder, path) = list("\u{feff}a.tif;la.tif\n\n  b,1.tif ; lb.tif;37\n/c.tif;sub/lc.tif;");
         let items = read_list(&path, None, Split::Val).unwrap();
-        let expected =
-            [("a.tif", "la.tif"), ("b,1.tif", "lb.tif"), ("/c.tif", "sub/lc.tif")].map(|(a, b)| (a.into(), b.into()));
+        let expected = [("a.tif", "la.tif"), ("b,1.tif", "lb.tif"), ("/c.tif", "sub/lc.tif")]
+            .map(|(a, b)| (a.into(), b.into()));
         assert_eq!(names(&items, folder.path()), expected);
         assert_eq!(items[1].place, Some((path.clone().into(), 3)));
         // Relative to another folder.
@@ -257,7 +264,8 @@ mod tests {
 
     #[test]
     fn areas_are_told_apart_by_their_part() {
-        let (folder, path) = list("a.tif,a.gpkg,trn\nb.tif,b.gpkg,tst,area 2\nc.tif,,inference\nd.tif,d.gpkg,trn\n");
+        let (folder, path) =
+            list("a.tif,a.gpkg,trn\nb.tif,b.gpkg,tst,area 2\nc.tif,,inference\nd.tif,d.gpkg,trn\n");
         let train = read_list(&path, None, Split::Train).unwrap();
         assert_eq!(names(&train, folder.path()).len(), 2);
         let test = read_list(&path, None, Split::Test).unwrap();
@@ -276,7 +284,10 @@ mod tests {
     #[test]
     fn wrong_lists_are_told_with_their_line() {
         for (content, said) in [
-            ("a.tif\tb.tif\n", "line 1: expected image;labels or raster,vector,split, got 1 field between commas"),
+            (
+                "a.tif\tb.tif\n",
+                "line 1: expected image;labels or raster,vector,split, got 1 field between commas",
+            ),
             ("a.tif,b.tif\n", "got 2 fields between commas"),
             ("a;b\nc;d;e\n", "line 2: expected the annotated percentage"),
             ("a;b;101\n", "0 to 100"),
@@ -299,12 +310,17 @@ mod tests {
         }
         let error = read_list("no/such/list.csv", None, Split::Train).unwrap_err();
         assert!(is_missing(&error), "{error}");
-        assert!(read_list(";b", None, Split::Train).is_err() && read_list("a;b;c", None, Split::Train).is_err());
+        assert!(
+            read_list(";b", None, Split::Train).is_err() && read_list("a;b;c", None, Split::Train).is_err()
+        );
     }
 
     #[test]
     fn an_image_in_two_parts_is_seen() {
-        let (one, two) = ([ListItem::new("a/../b.tif", "x")], [ListItem::new("c.tif", "y"), ListItem::new("a/../b.tif", "z")]);
+        let (one, two) = (
+            [ListItem::new("a/../b.tif", "x")],
+            [ListItem::new("c.tif", "y"), ListItem::new("a/../b.tif", "z")],
+        );
         assert_eq!(shared_image(&one, &two), Some(Path::new("a/../b.tif")));
         assert_eq!(shared_image(&two[..1], &one), None);
     }

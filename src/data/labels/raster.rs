@@ -45,6 +45,11 @@ impl RasterLabels {
         Ok(RasterLabels { raster, band, code, nodata })
     }
 
+    pub(super) fn ignores_nodata(&self) -> bool {
+        let has_nodata = self.raster.info().band(self.band).is_ok_and(|info| info.nodata.is_some());
+        has_nodata && self.nodata == IGNORED
+    }
+
     pub(super) fn reopen(&self) -> Result<RasterLabels> {
         let raster = self.raster.reopen()?;
         Ok(RasterLabels { raster, band: self.band, code: self.code.clone(), nodata: self.nodata })

@@ -78,6 +78,16 @@ impl LabelSource {
         Ok(LabelSource { kind })
     }
 
+    /// Whether the labels are features, which are in memory and shared by all that is opened anew.
+    pub fn is_vector(&self) -> bool {
+        matches!(self.kind, Kind::Vector(_))
+    }
+
+    /// Whether it is a raster whose nodata value makes pixels not count.
+    pub fn ignores_nodata(&self) -> bool {
+        matches!(&self.kind, Kind::Raster(labels) if labels.ignores_nodata())
+    }
+
     /// The class of each pixel of `window`, `[H, W]`; [`IGNORED`] where a pixel does not count, outside the image too.
     /// The window may reach past the image on any side.
     ///
