@@ -332,21 +332,27 @@ fn waiting_is_measured_by_epoch_and_in_all() {
             })
         };
         let mut prefetch: Prefetch<()> = Prefetch::new(threads, 4, make).unwrap();
-        prefetch.start(20, 0..3).unwrap();
+        prefetch.start(100, 0..3).unwrap();
         (0..3).for_each(|_| prefetch.take().unwrap());
         let first = prefetch.waited();
-        assert!(first >= Duration::from_millis(50), "{first:?}");
+        assert!(first >= Duration::from_millis(150), "{first:?}");
         prefetch.start(0, 0..3).unwrap();
         assert_eq!(prefetch.waited(), Duration::ZERO);
         (0..3).for_each(|_| prefetch.take().unwrap());
         assert_eq!(prefetch.waited_in_all(), first + prefetch.waited());
     }
-    // What is ready is not waited for.
-    let mut prefetch = numbers(2, 4, 0);
-    prefetch.start(1, 0..4).unwrap();
-    until(|| prefetch.shared.lock().made.iter().filter(|item| item.is_some()).count() == 4);
-    assert!((0..4).all(|_| prefetch.take().is_ok()));
-    assert!(prefetch.waited() < Duration::from_millis(15), "{:?}", prefetch.waited());
+    // What is ready is not waited for: making it took ten times as long.
+    let make = || {
+        Ok(|_: &u64, index: usize| {
+            std::thread::sleep(Duration::from_millis(200));
+            Ok(index)
+        })
+    };
+    let mut prefetch: Prefetch<usize> = Prefetch::new(5, 5, make).unwrap();
+    prefetch.start(1, 0..5).unwrap();
+    until(|| prefetch.shared.lock().made.iter().filter(|item| item.is_some()).count() == 5);
+    assert!((0..5).all(|index| prefetch.take().unwrap() == index));
+    assert!(prefetch.waited() < Duration::from_millis(100), "{:?}", prefetch.waited());
 }
 
 #[test]
