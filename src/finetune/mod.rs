@@ -28,6 +28,7 @@ mod preflight;
 mod scoring;
 mod state;
 mod step;
+mod step_export;
 mod targets;
 mod trainer;
 mod trainer_weights;
