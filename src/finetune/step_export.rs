@@ -8,6 +8,8 @@ use crate::file::StagedFile;
 use crate::finetune::export;
 use crate::finetune::merge::merged;
 use crate::finetune::step::TrainStep;
+use crate::model::{Contract, Tags};
+use crate::onnx::Facts;
 use crate::weights::tensors::Tensors;
 
 impl TrainStep {
@@ -28,14 +30,14 @@ impl TrainStep {
     }
 
     /// The finetuned model: the original file with the trained tensors' new elements and a note of what was trained in
-    /// its metadata; every other byte is the file's. A trained tensor that the file gives as the Identity of an equal one
+    /// its metadata, in the place of an earlier one; every other byte is the file's. A trained tensor that the file gives as the Identity of an equal one
     /// gets elements of its own in that node's place, and elements in other files come into this one. Adapters are merged
     /// into the weights that they are beside.
     ///
     /// # Errors
     /// `LimitExceeded` from 2 GiB on; the runtime's.
     pub fn export(&self) -> Result<Vec<u8>> {
-        self.file(self.weights()?, &self.note())
+        self.export_tagged(&Tags::default())
     }
 
     /// As [`TrainStep::export`], with the moving averages in place of the weights.
@@ -43,11 +45,37 @@ impl TrainStep {
     /// # Errors
     /// As [`TrainStep::export`] and [`TrainStep::averages`].
     pub fn export_averages(&self) -> Result<Vec<u8>> {
-        self.file(self.averages()?, &format!("{}, moving averages", self.note()))
+        self.export_averages_tagged(&Tags::default())
     }
 
-    fn file(&self, trained: Tensors, note: &str) -> Result<Vec<u8>> {
-        export::export(&self.document, &self.untied, &merged(&self.adapters, trained)?, note)
+    /// As [`TrainStep::export`], with tags in the metadata, so that scoring with the file needs no such options.
+    ///
+    /// # Errors
+    /// As [`TrainStep::export`] and [`Tags::check`].
+    pub fn export_tagged(&self, tags: &Tags) -> Result<Vec<u8>> {
+        self.check_tags(tags)?;
+        self.file(self.weights()?, &self.note(), tags)
+    }
+
+    /// As [`TrainStep::export_averages`], with tags in the metadata.
+    ///
+    /// # Errors
+    /// As [`TrainStep::export_averages`] and [`Tags::check`].
+    pub fn export_averages_tagged(&self, tags: &Tags) -> Result<Vec<u8>> {
+        self.check_tags(tags)?;
+        self.file(self.averages()?, &format!("{}, moving averages", self.note()), tags)
+    }
+
+    fn check_tags(&self, tags: &Tags) -> Result<()> {
+        if tags.is_empty() {
+            return Ok(());
+        }
+        let facts = Facts::of(&self.document);
+        tags.check(&Contract::of(&self.document, &facts, self.options.output.as_deref())?)
+    }
+
+    fn file(&self, trained: Tensors, note: &str, tags: &Tags) -> Result<Vec<u8>> {
+        export::export(&self.document, &self.untied, &merged(&self.adapters, trained)?, note, tags)
     }
 
     fn note(&self) -> String {
