@@ -453,6 +453,7 @@ impl TrainStep {
             statistics: self.engine.statistics(None)?,
             optimizer: self.engine.optimizer_state()?,
             averages: self.engine.averages(None)?,
+            adapter_scale: self.adapters.first().map(|own| own.scale),
         })
     }
 

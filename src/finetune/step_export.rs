@@ -18,7 +18,7 @@ impl TrainStep {
     /// # Errors
     /// `AlreadyExists` for a file that is there unless `overwrite`; `Io`; as [`TrainStep::export`].
     pub fn export_to(&self, path: impl AsRef<Path>, overwrite: bool) -> Result<()> {
-        write(path.as_ref(), &self.export()?, overwrite)
+        write(StagedFile::new(path.as_ref(), overwrite)?, &self.export()?, overwrite)
     }
 
     /// Writes [`TrainStep::export_averages`] to a file, as a whole or not at all.
@@ -26,7 +26,7 @@ impl TrainStep {
     /// # Errors
     /// As [`TrainStep::export_to`] and [`TrainStep::export_averages`].
     pub fn export_averages_to(&self, path: impl AsRef<Path>, overwrite: bool) -> Result<()> {
-        write(path.as_ref(), &self.export_averages()?, overwrite)
+        write(StagedFile::new(path.as_ref(), overwrite)?, &self.export_averages()?, overwrite)
     }
 
     /// The finetuned model: the original file with the trained tensors' new elements and a note of what was trained in
@@ -83,9 +83,12 @@ impl TrainStep {
     }
 }
 
-fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
-    let staged = StagedFile::new(path, overwrite)?;
-    let io = |error| Error::io("write", path, error);
+/// Writes a file that is staged, and puts it into its place.
+///
+/// # Errors
+/// `AlreadyExists` for a file that is there unless `overwrite`; `Io`.
+pub(super) fn write(staged: StagedFile, bytes: &[u8], overwrite: bool) -> Result<()> {
+    let io = |error| Error::io("write", staged.target(), error);
     let mut file = std::fs::File::create(staged.path()).map_err(io)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
     drop(file);
