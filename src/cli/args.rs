@@ -12,6 +12,7 @@ use glebe::segment::{Activation, Product};
 use glebe::tiling::{Blend, Overlap};
 
 use crate::bytes::Bytes;
+use crate::export::ExportArguments;
 use crate::init::InitArguments;
 
 /// Score rasters with ONNX segmentation models, and finetune these.
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Segment(Box<SegmentArguments>),
     /// Bare training steps on arrays: parity checks, porting a model
     Step(Box<StepArguments>),
+    /// A model with the weights of a checkpoint, and with what it is to say about its rasters
+    Export(Box<ExportArguments>),
     /// What a model, checkpoint or raster is, and what it needs
     Inspect(Box<InspectArguments>),
     /// What was found: ONNX Runtime, GDAL, providers, and why one is not usable

@@ -75,17 +75,7 @@ impl InitArguments {
                 tell(&report);
             }
         })?;
-        match arguments.verbose {
-            _ if arguments.quiet => {}
-            0 => {
-                out::message(printable(&report.counts()));
-                // The first names of each kind; all of them with -v.
-                if !report.is_complete() {
-                    out::message(printable(&report.unfit()));
-                }
-            }
-            _ => tell(&report),
-        }
+        summary(&report, arguments);
         Ok(Some(json!({ "message": message, "report": report })))
     }
 
@@ -101,7 +91,21 @@ impl InitArguments {
     }
 }
 
+/// What went where on stderr: counts and the first names of each kind that fits nowhere, all of them with -v.
+pub(crate) fn summary(report: &Report, arguments: &Arguments) {
+    match arguments.verbose {
+        _ if arguments.quiet => {}
+        0 => {
+            out::message(printable(&report.counts()));
+            if !report.is_complete() {
+                out::message(printable(&report.unfit()));
+            }
+        }
+        _ => tell(report),
+    }
+}
+
 /// All names of a report on stderr.
-fn tell(report: &Report) {
+pub(crate) fn tell(report: &Report) {
     report.to_string().lines().for_each(|line| out::message(printable(line)));
 }

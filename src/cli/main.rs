@@ -11,6 +11,7 @@
 mod args;
 mod bytes;
 mod doctor;
+mod export;
 mod init;
 mod inspect;
 mod interrupt;
@@ -44,6 +45,7 @@ fn main() -> std::process::ExitCode {
     let done = match &arguments.command {
         Command::Segment(options) => segment::run(options, &arguments),
         Command::Step(options) => step::run(options, &arguments),
+        Command::Export(options) => export::run(options, &arguments),
         Command::Inspect(options) => inspect::run(options, &arguments),
         Command::Doctor(options) => doctor::run(options, &arguments),
     };

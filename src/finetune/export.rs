@@ -5,19 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Tags;
 use crate::onnx::graph::{Constant, ValueType};
-use crate::onnx::proto::{NodeProto, StringStringEntryProto, TensorProto};
+use crate::onnx::proto::{NodeProto, TensorProto};
 use crate::onnx::wire::{GRAPH_INITIALIZER, GRAPH_NODE};
-use crate::onnx::{Document, ElementType};
+use crate::onnx::{Document, ElementType, with_metadata, within_protobuf};
 use crate::weights::tensors::{Elements, NamedTensor, Tensors};
 
 /// Key of the note in the file's metadata.
 pub const NOTE_KEY: &str = "glebe.finetuned";
 
-/// Number of the field of a model that holds an entry of its metadata.
-const MODEL_METADATA: u32 = 14;
-
-/// The file with new elements for the named tensors and `note` in its metadata.
+/// The file with new elements for the named tensors, and in its metadata `note` and what `tags` say; a note and tags of
+/// before go.
 ///
 /// # Errors
 /// As [`with_elements`].
@@ -26,21 +25,11 @@ pub(super) fn export(
     untied: &[(String, String)],
     weights: &Tensors,
     note: &str,
+    tags: &Tags,
 ) -> Result<Vec<u8>> {
-    let mut bytes = with_elements(document, untied, weights)?;
-    // An entry at the end of the message is one more of the list.
-    let entry = StringStringEntryProto { key: NOTE_KEY.to_owned(), value: note.to_owned() };
-    prost::encoding::message::encode(MODEL_METADATA, &entry, &mut bytes);
-    within_protobuf(bytes)
-}
-
-/// The bytes, where they are fewer than protobuf's limit.
-fn within_protobuf(bytes: Vec<u8>) -> Result<Vec<u8>> {
-    if bytes.len() < i32::MAX as usize {
-        return Ok(bytes);
-    }
-    let message = format!("model and weights have {} bytes: expected less than 2 GiB", bytes.len());
-    Err(Error::new(ErrorKind::LimitExceeded, message))
+    let mut entries = vec![(NOTE_KEY.to_owned(), note.to_owned())];
+    entries.extend(tags.entries());
+    with_metadata(&with_elements(document, untied, weights)?, &entries, &tags.replaced())
 }
 
 /// The file with new elements for the named tensors, in their own type.

@@ -6,6 +6,7 @@
 mod access;
 
 mod checkpoint;
+mod checkpoint_export;
 mod checkpoints;
 mod container;
 mod device;
@@ -20,6 +21,7 @@ mod fit_options;
 mod host;
 mod initial;
 mod inner_eye;
+mod layout;
 mod measure;
 mod merge;
 mod outputs;
@@ -28,6 +30,7 @@ mod preflight;
 mod scoring;
 mod state;
 mod step;
+mod step_export;
 mod targets;
 mod trainer;
 mod trainer_weights;
@@ -36,6 +39,7 @@ mod whole_run;
 
 pub use crate::data::{ArrayLoader, Batch, Labels, Loader};
 pub use checkpoint::{Checkpoint, fingerprint};
+pub use checkpoint_export::{ExportOptions, Exported, export, export_to, survey_export};
 pub use checkpoints::{BEST, Checkpoints, LAST};
 pub use container::{AfterFit, Container, Loaders, TestMetrics, run_container};
 pub use export::NOTE_KEY;

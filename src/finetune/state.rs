@@ -24,6 +24,8 @@ pub struct TrainState {
     pub optimizer: BTreeMap<String, Tensors>,
     /// Moving averages of the weights, where the optimizer has any.
     pub averages: Tensors,
+    /// What the adapters' products are multiplied with, where there are any; older files do not say.
+    pub adapter_scale: Option<f32>,
 }
 
 /// Prefixes of the tensors' names in a file.
@@ -36,6 +38,7 @@ const AVERAGES: &str = "averages/";
 const FORMAT: &str = "glebe.train_state";
 const UPDATES: &str = "updates";
 const LOSS_SCALE: &str = "loss_scale";
+const ADAPTER_SCALE: &str = "adapter_scale";
 
 impl TrainState {
     /// The first weight or running statistic with an element that is not finite.
@@ -49,7 +52,8 @@ impl TrainState {
     }
 
     /// Writes the state as a safetensors file, as a whole or not at all: tensors `weights/NAME`, `statistics/NAME`,
-    /// `optimizer/KIND/NAME` and `averages/NAME`, and in the metadata the number of updates and the loss scale.
+    /// `optimizer/KIND/NAME` and `averages/NAME`, and in the metadata the number of updates, the loss scale and, where
+    /// there are adapters, their scale.
     ///
     /// # Errors
     /// `AlreadyExists` for a file that is there unless `overwrite`; `Io`.
@@ -78,12 +82,13 @@ impl TrainState {
         for (kind, tensors) in &self.optimizer {
             put(&format!("{OPTIMIZER}{kind}/"), tensors);
         }
-        let metadata = [
+        let mut metadata = BTreeMap::from([
             (FORMAT.to_owned(), "1".to_owned()),
             (UPDATES.to_owned(), self.updates.to_string()),
             (LOSS_SCALE.to_owned(), self.loss_scale.to_string()),
-        ];
-        (all, metadata.into())
+        ]);
+        metadata.extend(self.adapter_scale.map(|scale| (ADAPTER_SCALE.to_owned(), scale.to_string())));
+        (all, metadata)
     }
 
     /// Reads what [`TrainState::write`] wrote.
@@ -121,7 +126,11 @@ impl TrainState {
         let updates = updates.parse().map_err(|_| wrong(UPDATES, updates))?;
         let loss_scale = number(LOSS_SCALE)?;
         let loss_scale = loss_scale.parse().map_err(|_| wrong(LOSS_SCALE, loss_scale))?;
-        let mut state = TrainState { updates, loss_scale, ..TrainState::default() };
+        let adapter_scale = metadata
+            .get(ADAPTER_SCALE)
+            .map(|text| text.parse().map_err(|_| wrong(ADAPTER_SCALE, text)))
+            .transpose()?;
+        let mut state = TrainState { updates, loss_scale, adapter_scale, ..TrainState::default() };
         for (name, tensor) in all {
             let parts = [
                 (WEIGHTS, &mut state.weights),
@@ -153,6 +162,13 @@ impl TrainState {
     pub(super) fn check_against(&self, current: &TrainState) -> Result<()> {
         if !(self.loss_scale.is_finite() && self.loss_scale > 0.0) {
             return Err(Error::invalid(format!("expected a loss scale above 0, got {}", self.loss_scale)));
+        }
+        if let (Some(own), Some(expected)) = (self.adapter_scale, current.adapter_scale)
+            && own != expected
+        {
+            let message =
+                format!("the state's adapters are scaled by {own}, those of the step by {expected}");
+            return Err(Error::new(ErrorKind::Mismatch, message));
         }
         same("weights", &self.weights, &current.weights)?;
         same("statistics", &self.statistics, &current.statistics)?;
@@ -222,6 +238,7 @@ mod tests {
                 ("exp_avg_sq".to_owned(), named("a/b.weight", &[3.0, 4.0])),
             ]),
             averages: named("a/b.weight", &[9.0, 8.0]),
+            adapter_scale: Some(1.0 / 3.0),
         }
     }
 
@@ -264,5 +281,10 @@ mod tests {
             .contains("expected shape [2], got [3]")
         );
         assert!(refused(&|own| own.loss_scale = 0.0).contains("loss scale"));
+        assert!(refused(&|own| own.adapter_scale = Some(2.0)).contains("scaled by 2"));
+        // Older files do not say.
+        let silent = TrainState { adapter_scale: None, ..state() };
+        assert!(silent.check_against(&current).is_ok());
+        assert!(!silent.to_bytes().unwrap().windows(13).any(|own| own == b"adapter_scale"));
     }
 }

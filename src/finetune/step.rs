@@ -1,7 +1,5 @@
 //! The training step.
 
-use std::io::Write as _;
-use std::path::Path;
 use std::sync::OnceLock;
 
 use crate::autodiff::adapter::Adapter;
@@ -10,15 +8,12 @@ use crate::autodiff::frontier::{Cut, cut};
 use crate::autodiff::{Kernels, Parameter, StepOptions};
 use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::StagedFile;
 use crate::finetune::checkpoint::fingerprint;
 use crate::finetune::device::Device;
 use crate::finetune::engine::{Data, Engine, Rate};
 use crate::finetune::evaluator::Evaluator;
-use crate::finetune::export;
 use crate::finetune::features::{CacheUse, FeatureCache, Features};
 use crate::finetune::host::Host;
-use crate::finetune::merge::merged;
 use crate::finetune::state::TrainState;
 use crate::finetune::targets::Targets;
 use crate::finetune::update::Outcome;
@@ -95,11 +90,11 @@ pub struct TrainStep {
     pub(super) run: RunOptions,
     pub(super) document: Document,
     /// Trained tensors that are an Identity of another in the file, and that other.
-    untied: Vec<(String, String)>,
+    pub(super) untied: Vec<(String, String)>,
     pub(super) engine: Box<dyn Engine>,
     features: Option<Features>,
     parameters: Vec<Parameter>,
-    adapters: Vec<Adapter>,
+    pub(super) adapters: Vec<Adapter>,
     pub(super) image_shape: Vec<usize>,
     pub(super) logits_shape: Vec<usize>,
     trained: Vec<String>,
@@ -458,6 +453,7 @@ impl TrainStep {
             statistics: self.engine.statistics(None)?,
             optimizer: self.engine.optimizer_state()?,
             averages: self.engine.averages(None)?,
+            adapter_scale: self.adapters.first().map(|own| own.scale),
         })
     }
 
@@ -529,58 +525,6 @@ impl TrainStep {
     pub fn trained_elements(&self) -> usize {
         self.trained_elements
     }
-
-    /// Writes [`TrainStep::export`] to a file, as a whole or not at all.
-    ///
-    /// # Errors
-    /// `AlreadyExists` for a file that is there unless `overwrite`; `Io`; as [`TrainStep::export`].
-    pub fn export_to(&self, path: impl AsRef<Path>, overwrite: bool) -> Result<()> {
-        write(path.as_ref(), &self.export()?, overwrite)
-    }
-
-    /// Writes [`TrainStep::export_averages`] to a file, as a whole or not at all.
-    ///
-    /// # Errors
-    /// As [`TrainStep::export_to`] and [`TrainStep::export_averages`].
-    pub fn export_averages_to(&self, path: impl AsRef<Path>, overwrite: bool) -> Result<()> {
-        write(path.as_ref(), &self.export_averages()?, overwrite)
-    }
-
-    /// The finetuned model: the original file with the trained tensors' new elements and a note of what was trained in
-    /// its metadata; every other byte is the file's. A trained tensor that the file gives as the Identity of an equal one
-    /// gets elements of its own in that node's place, and elements in other files come into this one. Adapters are merged
-    /// into the weights that they are beside.
-    ///
-    /// # Errors
-    /// `LimitExceeded` from 2 GiB on; the runtime's.
-    pub fn export(&self) -> Result<Vec<u8>> {
-        self.file(self.weights()?, &self.note())
-    }
-
-    /// As [`TrainStep::export`], with the moving averages in place of the weights.
-    ///
-    /// # Errors
-    /// As [`TrainStep::export`] and [`TrainStep::averages`].
-    pub fn export_averages(&self) -> Result<Vec<u8>> {
-        self.file(self.averages()?, &format!("{}, moving averages", self.note()))
-    }
-
-    fn file(&self, trained: Tensors, note: &str) -> Result<Vec<u8>> {
-        export::export(&self.document, &self.untied, &merged(&self.adapters, trained)?, note)
-    }
-
-    fn note(&self) -> String {
-        format!("{} updates of {} with {}", self.updates, self.options.params, self.options.optimizer.kind)
-    }
-}
-
-fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
-    let staged = StagedFile::new(path, overwrite)?;
-    let io = |error| Error::io("write", path, error);
-    let mut file = std::fs::File::create(staged.path()).map_err(io)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
-    drop(file);
-    staged.commit(overwrite)
 }
 
 fn one(mut found: Tensors, name: &str) -> Result<NamedTensor> {

@@ -18,6 +18,7 @@ pub struct Contract {
     channels: Option<usize>,
     tile: (Option<usize>, Option<usize>),
     declared_output: Option<(usize, Size)>,
+    output_channels: Option<usize>,
     has_activation: bool,
     metadata: Metadata,
 }
@@ -81,6 +82,11 @@ impl Contract {
             ))
             .at_tensor(&port.name));
         }
+        let output_channels = out.and_then(|out| match out {
+            [_, c, _, _] => dimension(c).filter(|c| *c > 0),
+            [_, _, _] => Some(1),
+            _ => None,
+        });
         let declared = out.and_then(|out| match out {
             [_, c, h, w] => Some((dimension(c)?, Size::new(dimension(w)?, dimension(h)?))),
             [_, h, w] => Some((1, Size::new(dimension(w)?, dimension(h)?))),
@@ -95,6 +101,7 @@ impl Contract {
             // Sizes written for a free input are those of the example that it was exported with.
             declared_output: declared
                 .filter(|(c, size)| height.is_some() && width.is_some() && *c > 0 && size.pixels() > 0),
+            output_channels,
             // Softmax of logarithms of probabilities gives these, so a LogSoftmax counts as raw scores.
             has_activation: matches!(activation, Activation::Softmax | Activation::Sigmoid),
             metadata: Metadata::of(&facts.metadata)?,
@@ -129,6 +136,11 @@ impl Contract {
     /// Channels and size of the output, where the file fixes them.
     pub fn declared_output(&self) -> Option<(usize, Size)> {
         self.declared_output
+    }
+
+    /// Channels of the output, where the file says: those of an input of any size too.
+    pub fn output_channels(&self) -> Option<usize> {
+        self.output_channels
     }
 
     /// Whether the graph turns its scores into probabilities itself.

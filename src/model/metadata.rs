@@ -4,6 +4,7 @@
 //! or one a band), `glebe.class_names` (a list), `glebe.tile` (pixels). Where a key of ours is absent, those of the
 //! QGIS plugin Deepness are read: `class_names` (a list, or an object from number to name),
 //! `standardization_mean`, `standardization_std` (lists; they stand for samples divided by 255), `tile_size`.
+//! [`Tags`](crate::model::Tags) writes them.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,12 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::Band;
 use crate::model::Normalisation;
+
+/// Largest band number.
+pub(super) const LARGEST_BAND: u32 = 65_535;
+
+/// Largest tile in pixels.
+pub(super) const LARGEST_TILE: usize = 16_384;
 
 /// What the metadata of a model says.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -44,7 +51,7 @@ impl Metadata {
                 let bands: Option<Vec<Band>> = list
                     .iter()
                     .map(|number| {
-                        (number.fract() == 0.0 && (1.0..=65_535.0).contains(number))
+                        (number.fract() == 0.0 && (1.0..=f64::from(LARGEST_BAND)).contains(number))
                             .then(|| Band::new(*number as u32).ok())
                             .flatten()
                     })
@@ -83,7 +90,7 @@ impl Metadata {
             Some(value) => Some(
                 number_list(&value)
                     .and_then(|list| list.first().copied())
-                    .filter(|side| side.fract() == 0.0 && (1.0..=16_384.0).contains(side))
+                    .filter(|side| side.fract() == 0.0 && (1.0..=LARGEST_TILE as f64).contains(side))
                     .map(|side| side as usize)
                     .ok_or_else(|| wrong("glebe.tile", &value.to_string(), "pixels from 1 to 16384"))?,
             ),

@@ -8,6 +8,7 @@ mod description;
 mod metadata;
 mod normalisation;
 mod pool;
+mod tags;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub use contract::Contract;
 pub use description::describe;
 pub use normalisation::Normalisation;
 pub use pool::PooledSession;
+pub use tags::Tags;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::{Document, Facts, Limits};

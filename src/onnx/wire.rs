@@ -12,6 +12,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Number of the field of a model that holds the graph.
 pub const MODEL_GRAPH: u32 = 7;
+/// Number of the field of a model that holds an entry of its metadata.
+pub const MODEL_METADATA: u32 = 14;
 /// Number of the field of a graph that holds a node.
 pub const GRAPH_NODE: u32 = 1;
 /// Number of the field of a graph that holds an initializer.

@@ -1,6 +1,6 @@
 //! Checkpoints of any kind, opened for reading.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -126,6 +126,8 @@ pub struct OpenOptions {
     pub limits: Limits,
     /// Key of the state dict, where it is none of the usual ones: `model_ema`.
     pub key: Option<String>,
+    /// Takes the moving averages of a training state in the place of its weights.
+    pub averages: bool,
 }
 
 /// An opened checkpoint: names, shapes and origin are read, elements when they are asked for.
@@ -152,6 +154,7 @@ pub struct Checkpoint {
     keys: Vec<TopKey>,
     tensors: Vec<StoredTensor>,
     others: Vec<TopKey>,
+    metadata: BTreeMap<String, String>,
     views: Vec<View>,
     index: HashMap<String, usize>,
     store: Store,
@@ -165,6 +168,7 @@ pub(super) struct Parts {
     pub(super) keys: Vec<TopKey>,
     pub(super) tensors: Vec<(String, View)>,
     pub(super) others: Vec<TopKey>,
+    pub(super) metadata: BTreeMap<String, String>,
     pub(super) store: Store,
 }
 
@@ -181,7 +185,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// `NotFound` (also for a key that is not there), `PermissionDenied`, `Io`; `InvalidArgument` for a file that is
-    /// damaged or none of these; `NotSupported` for TorchScript, tar files of PyTorch before 0.1.10, big-endian files, and
+    /// damaged or none of these, and where averages are wanted of one that has none; `NotSupported` for TorchScript, tar files of PyTorch before 0.1.10, big-endian files, and
     /// files of PyTorch in a build without feature `pytorch`; `LimitExceeded`.
     pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Checkpoint> {
         let path = path.as_ref();
@@ -199,6 +203,7 @@ impl Checkpoint {
             keys: parts.keys,
             tensors: parts.tensors.iter().map(stored).collect(),
             others: parts.others,
+            metadata: parts.metadata,
             index: parts.tensors.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect(),
             views: parts.tensors.into_iter().map(|(_, view)| view).collect(),
             store: parts.store,
@@ -238,6 +243,11 @@ impl Checkpoint {
     /// Entries of the state dict that are no tensors, and parts of a training state that are no weights.
     pub fn others(&self) -> &[TopKey] {
         &self.others
+    }
+
+    /// What a safetensors file says beside its tensors, text by key; empty for other files.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
     }
 
     /// The tensor of a name.
@@ -336,6 +346,9 @@ fn from_saved(
     container: Container,
     options: &OpenOptions,
 ) -> Result<Parts> {
+    if options.averages {
+        return Err(Error::invalid("only a training state of glebe holds moving averages"));
+    }
     let found = crate::weights::state_dict::contents(&saved, options.key.as_deref(), &options.limits)?;
     Ok(Parts {
         format: found.format,
@@ -344,6 +357,7 @@ fn from_saved(
         keys: found.keys,
         tensors: found.tensors,
         others: found.others,
+        metadata: BTreeMap::new(),
         store: saved.store,
     })
 }

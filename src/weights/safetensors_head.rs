@@ -17,9 +17,12 @@ use crate::weights::store::{Place, Store, View};
 /// Longest head of a safetensors file, as its library has it.
 const LONGEST_HEAD: u64 = 100_000_000;
 
-/// Prefixes of the names in a training state, and whether these tensors are the model's.
-const PARTS: [(&str, bool); 4] =
-    [("weights/", true), ("statistics/", true), ("optimizer/", false), ("averages/", false)];
+/// Prefixes of the names in a training state.
+const PARTS: [&str; 4] = ["weights/", "statistics/", "optimizer/", "averages/"];
+/// Which of them are the model's.
+const WEIGHTS: [&str; 2] = ["weights/", "statistics/"];
+/// Which of them are the model's, where averages are wanted.
+const AVERAGES: [&str; 2] = ["averages/", "statistics/"];
 
 /// Reads the head of a safetensors file of `length` bytes, which begins with `head`.
 ///
@@ -45,6 +48,10 @@ pub(super) fn opened(mut file: File, length: u64, head: &[u8], options: &OpenOpt
     within("tensors", listed.tensors().len() as u64, limits.tensors)?;
     let metadata = listed.metadata().clone().unwrap_or_default();
     let is_state = metadata.contains_key("glebe.train_state");
+    if options.averages && !is_state {
+        return Err(Error::invalid("only a training state of glebe holds moving averages"));
+    }
+    let wanted = if options.averages { AVERAGES } else { WEIGHTS };
     let (mut places, mut tensors) = (HashMap::new(), Vec::new());
     let mut parts = [0usize; PARTS.len()];
     for name in listed.offset_keys() {
@@ -59,16 +66,20 @@ pub(super) fn opened(mut file: File, length: u64, head: &[u8], options: &OpenOpt
         }
         let view = View::whole(&name, element, info.shape.clone());
         places.insert(name.clone(), Place::plain(start + first, end - first));
-        let part = PARTS.iter().position(|(prefix, _)| is_state && name.starts_with(prefix));
+        let part = PARTS.iter().position(|prefix| is_state && name.starts_with(prefix));
         match part {
             Some(part) => {
                 parts[part] += 1;
-                if PARTS[part].1 {
-                    tensors.push((name[PARTS[part].0.len()..].to_owned(), view));
+                if wanted.contains(&PARTS[part]) {
+                    tensors.push((name[PARTS[part].len()..].to_owned(), view));
                 }
             }
             None => tensors.push((name, view)),
         }
+    }
+    let has_averages = PARTS.iter().zip(parts).any(|(prefix, count)| *prefix == AVERAGES[0] && count > 0);
+    if options.averages && !has_averages {
+        return Err(Error::invalid("the training state holds no moving averages: it was trained without"));
     }
     let store = Store::new(file, places);
     let mut all = 0u64;
@@ -89,8 +100,8 @@ pub(super) fn opened(mut file: File, length: u64, head: &[u8], options: &OpenOpt
         .map(|(key, text)| TopKey { name: key.clone(), summary: format!("{:?}", short(text)) })
         .collect();
     keys.sort_by(|a, b| a.name.cmp(&b.name));
-    let others = PARTS.iter().zip(parts).filter(|((_, own), count)| !own && *count > 0);
-    let others = others.map(|((prefix, _), count)| TopKey {
+    let others = PARTS.iter().zip(parts).filter(|(prefix, count)| !wanted.contains(prefix) && *count > 0);
+    let others = others.map(|(prefix, count)| TopKey {
         name: prefix.trim_end_matches('/').to_owned(),
         summary: format!("{count} tensors"),
     });
@@ -101,6 +112,7 @@ pub(super) fn opened(mut file: File, length: u64, head: &[u8], options: &OpenOpt
         keys,
         tensors,
         others: others.collect(),
+        metadata: metadata.into_iter().collect(),
         store,
     })
 }

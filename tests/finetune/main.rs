@@ -5,6 +5,7 @@ mod adapters;
 mod bad_runs;
 mod cache;
 mod evaluation;
+mod exporting;
 mod files;
 mod fixtures;
 mod initial;

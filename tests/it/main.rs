@@ -14,6 +14,7 @@ mod cancel;
 mod command_line;
 mod exactness;
 mod examples;
+mod export;
 mod fixtures;
 mod identity;
 mod placement;
