@@ -116,13 +116,13 @@ unsafe fn export_options(
     load: LoadOptions,
     options: *const glebe_export_options,
 ) -> Result<(ExportOptions, bool)> {
-    let mut export = ExportOptions::default();
-    export.load = load;
+    let mut export = ExportOptions { load, ..ExportOptions::default() };
     if options.is_null() {
         return Ok((export, false));
     }
-    // SAFETY: by this function's contract, here and below.
+    // SAFETY: by this function's contract.
     let given = unsafe { read_sized(options, "options")? };
+    // SAFETY: by this function's contract, here and below.
     let numbers = |pointer: *const f64, length: usize, name: &str| unsafe {
         slice(pointer, length, name).map(|list| (!list.is_empty()).then(|| list.to_vec()))
     };

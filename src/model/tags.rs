@@ -198,7 +198,7 @@ mod tests {
                     // Numbers that a reader who is off by one place in the last binary digit does not give back.
                     vec![1e22, 8.41e21, 9.007_199_254_740_993e15],
                     vec![-0.0, 0.1 + 0.2, 5e-324],
-                    vec![f64::MAX, f64::MIN_POSITIVE, 2.225_073_858_507_201_1e-308],
+                    vec![f64::MAX, f64::MIN_POSITIVE, 2.225_073_858_507_201e-308],
                 )
                 .unwrap(),
             ),
