@@ -13,6 +13,7 @@ use glebe::tiling::{Blend, Overlap};
 
 use crate::bytes::Bytes;
 use crate::export::ExportArguments;
+use crate::finetune_args::FinetuneArguments;
 use crate::init::InitArguments;
 
 /// Score rasters with ONNX segmentation models, and finetune these.
@@ -39,6 +40,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Score rasters with a model, tile by tile
     Segment(Box<SegmentArguments>),
+    /// Finetune a model on labelled rasters
+    Finetune(Box<FinetuneArguments>),
     /// Bare training steps on arrays: parity checks, porting a model
     Step(Box<StepArguments>),
     /// A model with the weights of a checkpoint, and with what it is to say about its rasters

@@ -12,6 +12,8 @@ mod args;
 mod bytes;
 mod doctor;
 mod export;
+mod finetune;
+mod finetune_args;
 mod init;
 mod inspect;
 mod interrupt;
@@ -44,6 +46,7 @@ fn main() -> std::process::ExitCode {
     start_log(arguments.verbose, arguments.quiet);
     let done = match &arguments.command {
         Command::Segment(options) => segment::run(options, &arguments),
+        Command::Finetune(options) => finetune::run(options, &arguments),
         Command::Step(options) => step::run(options, &arguments),
         Command::Export(options) => export::run(options, &arguments),
         Command::Inspect(options) => inspect::run(options, &arguments),
