@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use glebe::DataType;
 use glebe::autodiff::{BatchNorm, Loss, OptimizerKind, ParameterGroup, Selection};
-use glebe::geometry::{Band, Padding, Size};
-use glebe::raster::{Compression, Format, NodataRule};
+use glebe::raster::{Compression, Format};
 use glebe::runtime::Provider;
-use glebe::segment::{Activation, Product};
-use glebe::tiling::{Blend, Overlap};
+use glebe::segment::Product;
 
 use crate::bytes::Bytes;
+use crate::evaluate::EvaluateArguments;
 use crate::export::ExportArguments;
 use crate::finetune_args::FinetuneArguments;
 use crate::init::InitArguments;
+use crate::scoring::ScoringArguments;
 
 /// Score rasters with ONNX segmentation models, and finetune these.
 #[derive(Debug, Parser)]
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Finetune(Box<FinetuneArguments>),
     /// Bare training steps on arrays: parity checks, porting a model
     Step(Box<StepArguments>),
+    /// Metrics of a model on labelled rasters
+    Evaluate(Box<EvaluateArguments>),
     /// A model with the weights of a checkpoint, and with what it is to say about its rasters
     Export(Box<ExportArguments>),
     /// What a model, checkpoint or raster is, and what it needs
@@ -312,7 +314,6 @@ pub(crate) struct TrainingArguments {
     pub(crate) threads: usize,
 }
 
-/// Options that the model's metadata does not give, or that shall win over it.
 #[derive(Debug, Args)]
 pub(crate) struct SegmentArguments {
     /// The ONNX model
@@ -326,85 +327,8 @@ pub(crate) struct SegmentArguments {
     #[arg(short, long = "out", value_name = "OUT")]
     pub(crate) out: PathBuf,
 
-    /// Bands in the order of the model's channels, from 1: 1,2,3 [default: all but alpha]
-    #[arg(long, value_delimiter = ',', value_name = "LIST", help_heading = "Input")]
-    pub(crate) bands: Option<Vec<Band>>,
-
-    /// Divisor of the samples: one value or one a band [default: 1]
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "LIST",
-        allow_hyphen_values = true,
-        help_heading = "Input"
-    )]
-    pub(crate) scale: Option<Vec<f64>>,
-
-    /// Mean, taken off after scaling: one value or one a band [default: 0]
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "LIST",
-        allow_hyphen_values = true,
-        help_heading = "Input"
-    )]
-    pub(crate) mean: Option<Vec<f64>>,
-
-    /// Standard deviation, divided by last: one value or one a band [default: 1]
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "LIST",
-        allow_hyphen_values = true,
-        help_heading = "Input"
-    )]
-    pub(crate) std: Option<Vec<f64>>,
-
-    /// A pixel is invalid where all of the bands read are nodata, or any of them: all, any
-    #[arg(long, default_value_t, value_name = "RULE", help_heading = "Input")]
-    pub(crate) nodata_rule: NodataRule,
-
-    /// Past the raster's edge: reflect, edge, constant:VALUE
-    #[arg(long, default_value_t, value_name = "RULE", help_heading = "Input")]
-    pub(crate) padding: Padding,
-
-    /// More GDAL drivers that may open the input (VRT, for example)
-    #[arg(long = "driver", value_name = "NAME", help_heading = "Input")]
-    pub(crate) drivers: Vec<String>,
-
-    /// Tile in pixels: 512 or 512x256 (width x height) [default: the model's own, else up to 512]
-    #[arg(long, value_name = "PIXELS", value_parser = tile, help_heading = "Tiling")]
-    pub(crate) tile: Option<Size>,
-
-    /// What neighbouring tiles share, in pixels or per cent of the tile
-    #[arg(long, default_value = "25%", value_name = "PIXELS", help_heading = "Tiling")]
-    pub(crate) overlap: Overlap,
-
-    /// How overlapping tiles become one map: crop, gaussian, hann, linear, constant
-    #[arg(long, default_value_t, value_name = "MODE", help_heading = "Tiling")]
-    pub(crate) blend: Blend,
-
-    /// Tiles a run [default: the model's own, else 1 on the processor, 4 on a device]
-    #[arg(long, value_name = "N", help_heading = "Running")]
-    pub(crate) batch: Option<usize>,
-
-    /// Where the model runs: cpu, cuda[:N], tensorrt[:N]; no fallback
-    #[arg(
-        long,
-        visible_alias = "provider",
-        default_value_t,
-        value_name = "PROVIDER",
-        help_heading = "Running"
-    )]
-    pub(crate) device: Provider,
-
-    /// An option of the provider, by ONNX Runtime's name: gpu_mem_limit=2000000000
-    #[arg(long = "provider-option", value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Running")]
-    pub(crate) provider_options: Vec<(String, String)>,
-
-    /// Threads of the model; 0 is one a processor
-    #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Running")]
-    pub(crate) threads: usize,
+    #[command(flatten)]
+    pub(crate) scoring: ScoringArguments,
 
     /// What is written: classes, probabilities, logits
     #[arg(long, default_value_t, value_name = "PRODUCT", help_heading = "Output")]
@@ -414,31 +338,9 @@ pub(crate) struct SegmentArguments {
     #[arg(long, value_name = "TYPE", help_heading = "Output")]
     pub(crate) dtype: Option<DataType>,
 
-    /// The model's output to take [default: the first]
-    #[arg(long, value_name = "NAME", help_heading = "Output")]
-    pub(crate) output_tensor: Option<String>,
-
-    /// How the output becomes probabilities: auto, softmax, sigmoid, none
-    #[arg(long, default_value_t, value_name = "NAME", help_heading = "Output")]
-    pub(crate) activation: Activation,
-
-    /// Class 1 of a one-channel model begins above this probability
-    #[arg(
-        long,
-        default_value_t = 0.5,
-        value_name = "P",
-        allow_hyphen_values = true,
-        help_heading = "Output"
-    )]
-    pub(crate) threshold: f64,
-
     /// What invalid pixels get [default: 255 or 65535, NaN for float32]
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true, help_heading = "Output")]
     pub(crate) nodata: Option<f64>,
-
-    /// Names of the classes, in order [default: the model's metadata]
-    #[arg(long, value_delimiter = ',', value_name = "LIST", help_heading = "Output")]
-    pub(crate) class_names: Option<Vec<String>>,
 
     /// cog (with overviews) or gtiff
     #[arg(long, default_value_t, value_name = "FORMAT", help_heading = "Output")]
@@ -457,16 +359,6 @@ pub(crate) struct SegmentArguments {
     pub(crate) report: Option<PathBuf>,
 }
 
-fn tile(text: &str) -> Result<Size, String> {
-    let side = |text: &str| {
-        text.trim().parse::<usize>().map_err(|_| format!("expected pixels (512 or 512x256), got {text:?}"))
-    };
-    match text.split_once('x') {
-        None => side(text).map(|side| Size::new(side, side)),
-        Some((width, height)) => Ok(Size::new(side(width)?, side(height)?)),
-    }
-}
-
 fn pair(text: &str) -> Result<[f32; 2], String> {
     let number = |text: &str| text.trim().parse::<f32>().ok();
     let numbers = text.split_once(',').and_then(|(a, b)| Some([number(a)?, number(b)?]));
@@ -480,11 +372,4 @@ fn image_size(text: &str) -> Result<[usize; 2], String> {
         None => side(text).map(|side| [side, side]),
         Some((height, width)) => Ok([side(height)?, side(width)?]),
     }
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    text.split_once('=')
-        .filter(|(key, _)| !key.is_empty())
-        .map(|(key, value)| (key.into(), value.into()))
-        .ok_or_else(|| format!("expected KEY=VALUE, got {text:?}"))
 }

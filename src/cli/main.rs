@@ -11,15 +11,20 @@
 mod args;
 mod bytes;
 mod doctor;
+mod evaluate;
 mod export;
 mod finetune;
 mod finetune_args;
 mod init;
 mod inspect;
 mod interrupt;
+mod labels;
 mod out;
+mod output_file;
 mod preflight;
 mod progress;
+mod score_table;
+mod scoring;
 mod segment;
 mod step;
 mod table;
@@ -48,6 +53,7 @@ fn main() -> std::process::ExitCode {
         Command::Segment(options) => segment::run(options, &arguments),
         Command::Finetune(options) => finetune::run(options, &arguments),
         Command::Step(options) => step::run(options, &arguments),
+        Command::Evaluate(options) => evaluate::run(options, &arguments),
         Command::Export(options) => export::run(options, &arguments),
         Command::Inspect(options) => inspect::run(options, &arguments),
         Command::Doctor(options) => doctor::run(options, &arguments),

@@ -1,19 +1,18 @@
 //! `glebe segment`: rasters in, maps out.
 
 use std::collections::HashSet;
-use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use glebe::file::{StagedFile, same_file};
-use glebe::model::{Model, ModelOptions};
-use glebe::raster::OpenOptions;
+use glebe::file::StagedFile;
+use glebe::model::Model;
 use glebe::runtime::{CancelToken, Runtime, RuntimeOptions};
 use glebe::segment::{FileOptions, Report, SegmentOptions, Segmenter};
 use glebe::{Error, ErrorKind, Result};
 
 use crate::args::{Arguments, SegmentArguments};
 use crate::interrupt::cancel_on_interrupt;
+use crate::output_file::{self, same_place};
 use crate::progress::Display;
 use crate::table::Table;
 
@@ -33,16 +32,13 @@ pub(crate) fn run(arguments: &SegmentArguments, global: &Arguments) -> Result<()
     if let Some(path) = &global.runtime {
         runtime_options = runtime_options.library(path);
     }
-    let mut model_options = ModelOptions::default();
-    if let Some(name) = &arguments.output_tensor {
-        model_options = model_options.output(name);
-    }
     let runtime = Runtime::load(&runtime_options)?;
-    let model = Model::open(&runtime, &arguments.model, &model_options)?;
+    let model = Model::open(&runtime, &arguments.model, &arguments.scoring.model())?;
     let token = CancelToken::new();
     cancel_on_interrupt(&token)?;
 
-    let names = arguments.class_names.as_deref().or(model.contract().class_names()).unwrap_or_default();
+    let names =
+        arguments.scoring.class_names.as_deref().or(model.contract().class_names()).unwrap_or_default();
     let mut reports = Vec::new();
     let mut first_error = None;
     for (input, output) in &jobs {
@@ -144,49 +140,19 @@ fn check_places(arguments: &SegmentArguments, jobs: &[(PathBuf, PathBuf)]) -> Re
     Ok(())
 }
 
-/// Whether two paths name one file, also one that does not exist yet.
-fn same_place(a: &Path, b: &Path) -> bool {
-    let place = |path: &Path| {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Some((folder.canonicalize().ok()?, path.file_name()?.to_owned()))
-    };
-    same_file(a, b) || place(a).is_some_and(|a| Some(a) == place(b))
-}
-
 fn options(arguments: &SegmentArguments) -> Result<SegmentOptions> {
-    let mut provider = arguments.device.clone();
-    for (key, value) in &arguments.provider_options {
-        provider = provider.with_option(key, value)?;
-    }
-    let mut options = SegmentOptions::default();
-    options.bands = arguments.bands.clone();
-    options.scale = arguments.scale.clone();
-    options.mean = arguments.mean.clone();
-    options.std = arguments.std.clone();
-    options.tile = arguments.tile;
-    options.overlap = arguments.overlap;
-    options.blend = arguments.blend;
-    options.padding = arguments.padding;
-    options.batch = arguments.batch;
-    options.provider = provider;
-    options.threads = arguments.threads;
-    options.activation = arguments.activation;
+    let mut options = arguments.scoring.options()?;
     options.product = arguments.product;
     options.data_type = arguments.dtype;
-    options.threshold = arguments.threshold;
     options.nodata = arguments.nodata;
     Ok(options)
 }
 
 fn file_options(arguments: &SegmentArguments) -> FileOptions {
-    let mut files = FileOptions::default();
-    files.open =
-        arguments.drivers.iter().fold(OpenOptions::default(), |open, driver| open.with_driver(driver));
-    files.nodata_rule = arguments.nodata_rule;
+    let mut files = arguments.scoring.files();
     files.format = arguments.format;
     files.compression = arguments.compress;
     files.overwrite = arguments.overwrite;
-    files.class_names = arguments.class_names.clone();
     files
 }
 
@@ -196,13 +162,7 @@ fn write_reports(file: StagedFile, reports: &[Report], list: bool, overwrite: bo
         [report] if !list => report.to_json(),
         reports => format!("[{}]", reports.iter().map(Report::to_json).collect::<Vec<_>>().join(",\n")),
     };
-    let write = || {
-        let mut open = std::fs::OpenOptions::new().write(true).truncate(true).open(file.path())?;
-        open.write_all(text.as_bytes())?;
-        open.write_all(b"\n")
-    };
-    write().map_err(|error| Error::io("write the report", file.target(), error))?;
-    file.commit(overwrite)
+    output_file::write(file, &text, overwrite)
 }
 
 fn summary(report: &Report, names: &[String]) {

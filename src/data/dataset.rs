@@ -10,6 +10,7 @@ use crate::data::labels::{LabelOptions, LabelSource};
 use crate::data::list::ListItem;
 use crate::data::scene::Scene;
 use crate::data::survey::survey;
+use crate::data::truth::{LabelledImage, Truth};
 use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::{Band, Size};
 use crate::model::Normalisation;
@@ -139,6 +140,13 @@ impl Dataset {
     pub(super) fn scene(&self, index: usize) -> Result<Scene> {
         let file = &self.scenes[index];
         file.read(&self.options).map_err(|error| file.item.locate(error))
+    }
+
+    /// Opens an image with its labels, for what is scored against them. Errors name the list and the line.
+    pub(crate) fn image(&self, index: usize) -> Result<LabelledImage> {
+        let scene = self.scene(index)?;
+        let truth = Truth { labels: scene.labels, area: scene.area };
+        Ok(LabelledImage { raster: scene.raster, bands: scene.bands, truth })
     }
 
     /// Divides it into training and validation data.

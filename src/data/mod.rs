@@ -35,6 +35,8 @@ mod split;
 mod survey;
 #[cfg(all(test, feature = "raster"))]
 mod tests;
+#[cfg(feature = "raster")]
+mod truth;
 
 pub use augmentation::{
     Affine, Augmentation, Brightness, Contrast, Drawn, Gamma, Noise, Patch, Photometric, ResizedCrop,
@@ -55,3 +57,5 @@ pub use raster_loader::{Found, RasterLoader};
 #[cfg(feature = "raster")]
 pub use sampling::Sampling;
 pub use split::Split;
+#[cfg(feature = "raster")]
+pub(crate) use truth::{LabelledImage, Truth};

@@ -72,27 +72,9 @@ impl Segmenter<'_> {
         // Told before hours of work, not after; the writer checks again.
         drop(StagedFile::new(output, options.overwrite)?);
 
-        let bands = self
-            .options
-            .bands
-            .clone()
-            .or_else(|| self.model.contract().bands().map(<[Band]>::to_vec))
-            .unwrap_or_else(|| raster.color_bands());
-        let at_input = |error: Error| error.at_path(input);
-        let data_type = raster.common_type(&bands).map_err(at_input)?;
-        let nodata = bands
-            .iter()
-            .map(|band| raster.info().band(*band).map(|info| info.nodata))
-            .collect::<Result<Vec<_>>>()
-            .map_err(at_input)?;
-        let mut source = FileSource {
-            data_type,
-            nodata,
-            bands,
-            padding: self.options.padding,
-            rule: options.nodata_rule,
-            raster,
-        };
+        let bands = self.bands().unwrap_or_else(|| raster.color_bands());
+        let source = FileSource::new(raster, bands, self.options.padding, options.nodata_rule);
+        let mut source = source.map_err(|error| error.at_path(input))?;
         let mut sink = FileSink {
             output,
             options,
@@ -109,14 +91,8 @@ impl Segmenter<'_> {
             writer: None,
         };
         let channels = source.bands.len();
-        let mut report = self.run(channels, &mut source, &mut sink).map_err(|error| {
-            // Model and raster that do not fit together: the raster is what the user has at hand.
-            if error.kind() == ErrorKind::Mismatch && error.tensor().is_some() {
-                error.at_path(input)
-            } else {
-                error
-            }
-        })?;
+        let done = self.run(channels, &mut source, &mut sink);
+        let mut report = done.map_err(|error| at_raster(error, input))?;
 
         let close = Instant::now();
         let token = self.cancel_token().clone();
@@ -133,13 +109,41 @@ impl Segmenter<'_> {
     }
 }
 
-struct FileSource {
+/// Model and raster that do not fit together: the raster is what the user has at hand.
+pub(super) fn at_raster(error: Error, raster: &Path) -> Error {
+    if error.kind() == ErrorKind::Mismatch && error.tensor().is_some() {
+        error.at_path(raster)
+    } else {
+        error
+    }
+}
+
+/// A raster that is scored.
+pub(super) struct FileSource {
     raster: Raster,
-    bands: Vec<Band>,
+    pub(super) bands: Vec<Band>,
     data_type: DataType,
     nodata: Vec<Option<f64>>,
     padding: Padding,
     rule: NodataRule,
+}
+
+impl FileSource {
+    /// For these bands of the raster.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a band that is not there; of [`Raster::common_type`].
+    pub(super) fn new(
+        raster: Raster,
+        bands: Vec<Band>,
+        padding: Padding,
+        rule: NodataRule,
+    ) -> Result<FileSource> {
+        let data_type = raster.common_type(&bands)?;
+        let nodata = bands.iter().map(|band| raster.info().band(*band).map(|info| info.nodata));
+        let nodata = nodata.collect::<Result<Vec<_>>>()?;
+        Ok(FileSource { raster, bands, data_type, nodata, padding, rule })
+    }
 }
 
 impl Source for FileSource {
@@ -233,7 +237,7 @@ impl Sink for FileSink<'_> {
 }
 
 /// The names, if there is one a class; a one-channel model may have names for its two classes.
-fn named_classes(names: Option<&[String]>, classes: usize) -> Result<Option<Vec<String>>> {
+pub(super) fn named_classes(names: Option<&[String]>, classes: usize) -> Result<Option<Vec<String>>> {
     match names {
         None => Ok(None),
         Some(names) if names.len() == classes || (classes == 1 && names.len() == 2) => {

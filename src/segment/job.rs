@@ -8,7 +8,7 @@ use ndarray::{Array2, Array4};
 use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::{Padding, Size, Window};
 use crate::metrics::{Stopwatch, peak_rss_mib};
-use crate::model::{Model, Normalisation};
+use crate::model::{Model, Normalisation, PooledSession};
 use crate::runtime::{CancelToken, OutputData, ProviderKind, Session, SessionOptions};
 use crate::segment::canvas::{Canvas, Output, Pending, kept_part};
 use crate::segment::options::{Activation, LARGEST_BATCH, LARGEST_TILE, Product, SegmentOptions};
@@ -29,6 +29,10 @@ pub struct Progress {
     pub total: u64,
     /// Time since the job began.
     pub elapsed: Duration,
+    /// The image at work, from 0, where a data set is evaluated: each is a job of its own.
+    pub image: usize,
+    /// Their number; 1 for a single raster or array.
+    pub images: usize,
 }
 
 /// Told after every batch; `Break` cancels the job.
@@ -42,6 +46,8 @@ pub(super) struct Job<'a, 'p> {
     /// Bands read.
     pub(super) channels: usize,
     pub(super) cancel: &'a CancelToken,
+    /// Which image of how many it is.
+    pub(super) image: (usize, usize),
     pub(super) progress: Option<&'a mut OnProgress<'p>>,
 }
 
@@ -89,14 +95,7 @@ impl Job<'_, '_> {
         self.normalisation.check_bands(self.channels)?;
         self.check_padding(source.data_type())?;
         let tile = self.tile_size()?;
-        let session_options = SessionOptions {
-            provider: self.options.provider.clone(),
-            threads: self.threads(),
-            ..Default::default()
-        };
-        let mut session = self.model.session(&session_options)?;
-        session.cancel_with(self.cancel)?;
-
+        let mut session = self.session()?;
         let setup = self.set_up(&mut session, source.size(), tile)?;
         sink.begin(&Layout {
             size: setup.plan.raster(),
@@ -112,6 +111,26 @@ impl Job<'_, '_> {
         let mut output = Output::new(sink, &setup.encoding);
         let measures = self.tiles(&mut session, &setup, source, &mut output, start)?;
         Ok(self.report(&setup, source, &measures, &output, start.elapsed()))
+    }
+
+    /// Channels of the model's output, by a run on zeros where the file does not say.
+    #[cfg(feature = "raster")]
+    pub(super) fn output_channels(&self) -> Result<usize> {
+        self.model.contract().check_channels(self.channels)?;
+        let batch = self.model.contract().batch().unwrap_or(1);
+        let (channels, _) = self.observe(&mut *self.session()?, self.tile_size()?, batch)?;
+        Ok(channels)
+    }
+
+    fn session(&self) -> Result<PooledSession> {
+        let options = SessionOptions {
+            provider: self.options.provider.clone(),
+            threads: self.threads(),
+            ..Default::default()
+        };
+        let mut session = self.model.session(&options)?;
+        session.cancel_with(self.cancel)?;
+        Ok(session)
     }
 
     /// Refuses a padding value that the raster's samples cannot have, rather than padding with another one.
@@ -341,7 +360,9 @@ impl Job<'_, '_> {
                     canvas.place(&setup.plan, &mut pending, None, output).map_err(place)?;
                 }
                 if let Some(progress) = &mut self.progress {
-                    let now = Progress { done: tile.number + 1, total, elapsed: start.elapsed() };
+                    let (image, images) = self.image;
+                    let done = tile.number + 1;
+                    let now = Progress { done, total, elapsed: start.elapsed(), image, images };
                     if progress(&now).is_break() {
                         return Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller"));
                     }

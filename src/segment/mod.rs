@@ -2,7 +2,8 @@
 //!
 //! A [`Segmenter`] takes a [`Model`](crate::model::Model) and [`SegmentOptions`] and scores files
 //! (`Segmenter::file`, with the feature `raster`) or arrays in memory ([`Segmenter::array`]). Both go through the same job:
-//! read → normalise → batch → run → crop or blend → decide → write.
+//! read → normalise → batch → run → crop or blend → decide → write. `Segmenter::evaluate` compares what would be written
+//! with labels instead (an `Evaluation`).
 //!
 //! **Which pixels are valid.** A pixel is written as nodata where the input has none: by its mask band, its alpha
 //! band, its nodata values, or samples that are not finite. Tiles without a valid pixel are not run.
@@ -14,6 +15,14 @@
 mod array;
 mod canvas;
 #[cfg(feature = "raster")]
+mod comparison;
+#[cfg(feature = "raster")]
+mod evaluate;
+#[cfg(feature = "raster")]
+mod evaluation;
+#[cfg(feature = "raster")]
+mod evaluation_json;
+#[cfg(feature = "raster")]
 mod file;
 mod job;
 mod options;
@@ -24,6 +33,8 @@ mod segmenter;
 mod stream;
 
 pub use array::Prediction;
+#[cfg(feature = "raster")]
+pub use evaluation::{Evaluation, ImageEvaluation};
 #[cfg(feature = "raster")]
 pub use file::FileOptions;
 pub use job::Progress;

@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 
 use crate::error::Result;
+#[cfg(feature = "raster")]
+use crate::geometry::Band;
 use crate::model::{Model, Normalisation};
 use crate::runtime::CancelToken;
 use crate::segment::job::{Job, OnProgress, Progress};
@@ -18,6 +20,8 @@ pub struct Segmenter<'a> {
     pub(super) options: SegmentOptions,
     cancel: CancelToken,
     progress: Option<Box<OnProgress<'a>>>,
+    /// Which image of how many is at work.
+    pub(super) image: (usize, usize),
 }
 
 impl std::fmt::Debug for Segmenter<'_> {
@@ -33,7 +37,8 @@ impl<'a> Segmenter<'a> {
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): an option that is wrong in itself.
     pub fn new(model: &'a Model, options: SegmentOptions) -> Result<Segmenter<'a>> {
         options.check()?;
-        let segmenter = Segmenter { model, options, cancel: CancelToken::new(), progress: None };
+        let segmenter =
+            Segmenter { model, options, cancel: CancelToken::new(), progress: None, image: (0, 1) };
         segmenter.normalisation()?;
         Ok(segmenter)
     }
@@ -66,6 +71,12 @@ impl<'a> Segmenter<'a> {
         )
     }
 
+    /// The bands to read, as the options say, else the model's metadata; `None` where neither does.
+    #[cfg(feature = "raster")]
+    pub(super) fn bands(&self) -> Option<Vec<Band>> {
+        self.options.bands.clone().or_else(|| self.model.contract().bands().map(<[Band]>::to_vec))
+    }
+
     #[cfg(feature = "raster")]
     pub(super) fn cancel_token(&self) -> &CancelToken {
         &self.cancel
@@ -77,15 +88,29 @@ impl<'a> Segmenter<'a> {
         source: &mut dyn Source,
         sink: &mut dyn Sink,
     ) -> Result<Report> {
-        let normalisation = self.normalisation()?;
-        Job {
+        self.job(channels)?.run(source, sink)
+    }
+
+    /// Number of classes that the model tells apart, 2 for one of one channel: as its file says, else by a run on zeros
+    /// with so many bands.
+    #[cfg(feature = "raster")]
+    pub(super) fn classes(&mut self, channels: usize) -> Result<usize> {
+        let channels = match self.model.contract().output_channels() {
+            Some(channels) => channels,
+            None => self.job(channels)?.output_channels()?,
+        };
+        Ok(if channels == 1 { 2 } else { channels })
+    }
+
+    fn job(&mut self, channels: usize) -> Result<Job<'_, 'a>> {
+        Ok(Job {
             model: self.model,
             options: &self.options,
-            normalisation,
+            normalisation: self.normalisation()?,
             channels,
             cancel: &self.cancel,
+            image: self.image,
             progress: self.progress.as_deref_mut(),
-        }
-        .run(source, sink)
+        })
     }
 }

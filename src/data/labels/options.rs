@@ -1,8 +1,11 @@
 //! How a label file is read.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::data::labels::class_map::ClassMap;
+use crate::error::{Error, Result};
 
 /// How labels become classes. In TOML a table of these names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,6 +53,36 @@ pub enum Outside {
     Ignore,
 }
 
+impl FromStr for LabelNodata {
+    type Err = Error;
+
+    /// `ignore` or `background`.
+    fn from_str(text: &str) -> Result<LabelNodata> {
+        match text {
+            "ignore" => Ok(LabelNodata::Ignore),
+            "background" => Ok(LabelNodata::Background),
+            _ => Err(unknown("nodata of labels", text)),
+        }
+    }
+}
+
+impl FromStr for Outside {
+    type Err = Error;
+
+    /// `background` or `ignore`.
+    fn from_str(text: &str) -> Result<Outside> {
+        match text {
+            "background" => Ok(Outside::Background),
+            "ignore" => Ok(Outside::Ignore),
+            _ => Err(unknown("outside of labels", text)),
+        }
+    }
+}
+
+fn unknown(what: &str, text: &str) -> Error {
+    Error::invalid(format!("unknown {what} {text:?}: expected background or ignore"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +110,15 @@ mod tests {
         assert_eq!(back, options);
         assert_eq!(toml::from_str::<LabelOptions>("").unwrap(), LabelOptions::default());
         assert_eq!(toml::to_string(&LabelOptions::default()).unwrap().lines().count(), 3);
+        assert_eq!("background".parse::<LabelNodata>().unwrap(), options.nodata);
+        assert_eq!("ignore".parse::<Outside>().unwrap(), options.outside);
+        assert_eq!(
+            ("ignore".parse().ok(), "background".parse().ok()),
+            (Some(LabelNodata::Ignore), Some(Outside::Background))
+        );
+        for error in ["Ignore".parse::<LabelNodata>().unwrap_err(), "".parse::<Outside>().unwrap_err()] {
+            assert!(error.message().contains("expected background or ignore"), "{error}");
+        }
         for wrong in ["klasses = 1", "nodata = \"Ignore\"", "ignore = 255", "outside = \"none\""] {
             assert!(toml::from_str::<LabelOptions>(wrong).is_err(), "{wrong}");
         }

@@ -1,0 +1,170 @@
+//! Options of scoring, for all commands that score rasters.
+
+use clap::Args;
+use glebe::Result;
+use glebe::geometry::{Band, Padding, Size};
+use glebe::model::ModelOptions;
+use glebe::raster::{NodataRule, OpenOptions};
+use glebe::runtime::Provider;
+use glebe::segment::{Activation, FileOptions, SegmentOptions};
+use glebe::tiling::{Blend, Overlap};
+
+/// Options that the model's metadata does not give, or that shall win over it.
+#[derive(Debug, Args)]
+pub(crate) struct ScoringArguments {
+    /// Bands in the order of the model's channels, from 1: 1,2,3 [default: all but alpha]
+    #[arg(long, value_delimiter = ',', value_name = "LIST", help_heading = "Input")]
+    pub(crate) bands: Option<Vec<Band>>,
+
+    /// Divisor of the samples: one value or one a band [default: 1]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "LIST",
+        allow_hyphen_values = true,
+        help_heading = "Input"
+    )]
+    pub(crate) scale: Option<Vec<f64>>,
+
+    /// Mean, taken off after scaling: one value or one a band [default: 0]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "LIST",
+        allow_hyphen_values = true,
+        help_heading = "Input"
+    )]
+    pub(crate) mean: Option<Vec<f64>>,
+
+    /// Standard deviation, divided by last: one value or one a band [default: 1]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "LIST",
+        allow_hyphen_values = true,
+        help_heading = "Input"
+    )]
+    pub(crate) std: Option<Vec<f64>>,
+
+    /// A pixel is invalid where all of the bands read are nodata, or any of them: all, any
+    #[arg(long, default_value_t, value_name = "RULE", help_heading = "Input")]
+    pub(crate) nodata_rule: NodataRule,
+
+    /// Past the raster's edge: reflect, edge, constant:VALUE
+    #[arg(long, default_value_t, value_name = "RULE", help_heading = "Input")]
+    pub(crate) padding: Padding,
+
+    /// More GDAL drivers that may open the input (VRT, for example)
+    #[arg(long = "driver", value_name = "NAME", help_heading = "Input")]
+    pub(crate) drivers: Vec<String>,
+
+    /// Tile in pixels: 512 or 512x256 (width x height) [default: the model's own, else up to 512]
+    #[arg(long, value_name = "PIXELS", value_parser = tile, help_heading = "Tiling")]
+    pub(crate) tile: Option<Size>,
+
+    /// What neighbouring tiles share, in pixels or per cent of the tile
+    #[arg(long, default_value = "25%", value_name = "PIXELS", help_heading = "Tiling")]
+    pub(crate) overlap: Overlap,
+
+    /// How overlapping tiles become one map: crop, gaussian, hann, linear, constant
+    #[arg(long, default_value_t, value_name = "MODE", help_heading = "Tiling")]
+    pub(crate) blend: Blend,
+
+    /// Tiles a run [default: the model's own, else 1 on the processor, 4 on a device]
+    #[arg(long, value_name = "N", help_heading = "Running")]
+    pub(crate) batch: Option<usize>,
+
+    /// Where the model runs: cpu, cuda[:N], tensorrt[:N]; no fallback
+    #[arg(
+        long,
+        visible_alias = "provider",
+        default_value_t,
+        value_name = "PROVIDER",
+        help_heading = "Running"
+    )]
+    pub(crate) device: Provider,
+
+    /// An option of the provider, by ONNX Runtime's name: gpu_mem_limit=2000000000
+    #[arg(long = "provider-option", value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Running")]
+    pub(crate) provider_options: Vec<(String, String)>,
+
+    /// Threads of the model; 0 is one a processor
+    #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Running")]
+    pub(crate) threads: usize,
+
+    /// The model's output to take [default: the first]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub(crate) output_tensor: Option<String>,
+
+    /// How the output becomes probabilities: auto, softmax, sigmoid, none
+    #[arg(long, default_value_t, value_name = "NAME", help_heading = "Model")]
+    pub(crate) activation: Activation,
+
+    /// Class 1 of a one-channel model begins above this probability
+    #[arg(long, default_value_t = 0.5, value_name = "P", allow_hyphen_values = true, help_heading = "Model")]
+    pub(crate) threshold: f64,
+
+    /// Names of the classes, in order [default: the model's metadata]
+    #[arg(long, value_delimiter = ',', value_name = "LIST", help_heading = "Model")]
+    pub(crate) class_names: Option<Vec<String>>,
+}
+
+impl ScoringArguments {
+    /// For the library.
+    pub(crate) fn options(&self) -> Result<SegmentOptions> {
+        let mut provider = self.device.clone();
+        for (key, value) in &self.provider_options {
+            provider = provider.with_option(key, value)?;
+        }
+        let mut options = SegmentOptions::default();
+        options.bands = self.bands.clone();
+        options.scale = self.scale.clone();
+        options.mean = self.mean.clone();
+        options.std = self.std.clone();
+        options.tile = self.tile;
+        options.overlap = self.overlap;
+        options.blend = self.blend;
+        options.padding = self.padding;
+        options.batch = self.batch;
+        options.provider = provider;
+        options.threads = self.threads;
+        options.activation = self.activation;
+        options.threshold = self.threshold;
+        Ok(options)
+    }
+
+    /// How rasters are read, and what classes are called.
+    pub(crate) fn files(&self) -> FileOptions {
+        let mut files = FileOptions::default();
+        files.open =
+            self.drivers.iter().fold(OpenOptions::default(), |open, driver| open.with_driver(driver));
+        files.nodata_rule = self.nodata_rule;
+        files.class_names = self.class_names.clone();
+        files
+    }
+
+    /// How the model is opened.
+    pub(crate) fn model(&self) -> ModelOptions {
+        match &self.output_tensor {
+            Some(name) => ModelOptions::default().output(name),
+            None => ModelOptions::default(),
+        }
+    }
+}
+
+fn tile(text: &str) -> Result<Size, String> {
+    let side = |text: &str| {
+        text.trim().parse::<usize>().map_err(|_| format!("expected pixels (512 or 512x256), got {text:?}"))
+    };
+    match text.split_once('x') {
+        None => side(text).map(|side| Size::new(side, side)),
+        Some((width, height)) => Ok(Size::new(side(width)?, side(height)?)),
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .map(|(key, value)| (key.into(), value.into()))
+        .ok_or_else(|| format!("expected KEY=VALUE, got {text:?}"))
+}
