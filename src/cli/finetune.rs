@@ -155,8 +155,12 @@ fn summary(report: &FinetuneReport) -> Result<()> {
         table.row("best", format!("{name} {value:.4}"));
     }
     if let Some(metrics) = &report.test {
-        let shown: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-        table.row("test", printable(&shown.join("\n")));
+        table.row("test, windows", scores(metrics));
+    }
+    for (name, metrics) in [("validation, maps", &report.maps.val), ("test, maps", &report.maps.test)] {
+        if let Some(metrics) = metrics {
+            table.row(name, scores(metrics));
+        }
     }
     let share = 100.0 * report.wait_s / report.fit_s.max(1e-9);
     let time =
@@ -164,4 +168,13 @@ fn summary(report: &FinetuneReport) -> Result<()> {
     table.row("done", time);
     table.row("model", report.model.display());
     table.print()
+}
+
+/// Loss, accuracy, mean IoU and the IoU of up to 12 classes.
+fn scores(metrics: &[(String, f64)]) -> String {
+    let main = metrics.iter().filter(|(name, _)| ["Loss", "Accuracy", "MeanIoU"].contains(&name.as_str()));
+    let is_class = |name: &str| name.starts_with("IoU/") && !["IoU/macro", "IoU/micro"].contains(&name);
+    let classes = metrics.iter().filter(|(name, value)| is_class(name) && !value.is_nan()).take(12);
+    let shown: Vec<String> = main.chain(classes).map(|(name, value)| format!("{name} {value:.4}")).collect();
+    printable(&shown.join(", "))
 }

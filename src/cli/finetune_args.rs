@@ -168,7 +168,7 @@ pub(crate) struct FinetuneArguments {
     #[arg(long, value_name = "N", help_heading = "Training")]
     seed: Option<String>,
 
-    /// Metric that decides which weights are the best [default: val/Loss] [training.best]
+    /// Metric that decides which weights are the best or last [default: val/Loss] [training.best]
     #[arg(long, value_name = "METRIC", help_heading = "Training")]
     best: Option<String>,
 

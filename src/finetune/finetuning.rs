@@ -20,6 +20,7 @@ use crate::hooks::Callbacks;
 use crate::metrics::peak_rss_mib;
 use crate::model::{Model, ModelOptions, Normalisation, Tags};
 use crate::runtime::{CancelToken, Runtime};
+use crate::segment::{SegmentOptions, Segmenter};
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::report::Report;
 
@@ -59,6 +60,9 @@ pub struct Finetuning {
     init: Option<(String, Report)>,
     tags: Tags,
     names: Vec<String>,
+    runtime: Runtime,
+    /// Validation and test data, to be scored as whole maps.
+    scored: [Option<Dataset>; 2],
     train: RasterLoader,
     val: Option<RasterLoader>,
     test: Option<RasterLoader>,
@@ -97,14 +101,27 @@ pub struct FinetuneReport {
     pub steps: u64,
     /// The best value of the metric that decides about it, and its name.
     pub best: Option<(String, f64)>,
-    /// Metrics of the test data, with the weights that were exported.
+    /// Metrics of the test data, window by window, with the weights that were exported.
     pub test: Option<Vec<(String, f64)>>,
+    /// Scores of the exported model on the whole images of validation and test data, tile by tile as `glebe segment` scores
+    /// them.
+    pub maps: Maps,
     /// Seconds of training and validation.
     pub fit_s: f64,
     /// Seconds of these that training waited for data.
     pub wait_s: f64,
     /// Largest memory of the process, where the system tells.
     pub peak_rss_mib: Option<f64>,
+}
+
+/// Scores of whole maps, by their names in the metrics of an epoch.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Maps {
+    /// Of the validation data.
+    pub val: Option<Vec<(String, f64)>>,
+    /// Of the test data.
+    pub test: Option<Vec<(String, f64)>>,
 }
 
 impl Finetuning {
@@ -154,7 +171,22 @@ impl Finetuning {
         fit.check()?;
         let mut step = TrainStep::new(&model, &step_options, &config.run_options())?;
         let init = load(&config, &mut step)?;
-        Ok(Finetuning { config, step, preflight, init, tags, names, train, val, test, resume: false })
+        let (runtime, scored) = (runtime.clone(), [data.val, data.test]);
+        let resume = false;
+        Ok(Finetuning {
+            config,
+            step,
+            preflight,
+            init,
+            tags,
+            names,
+            runtime,
+            scored,
+            train,
+            val,
+            test,
+            resume,
+        })
     }
 
     /// Lets `token` stop it, also in the middle of a step. What checkpoints hold can be gone on from.
@@ -214,6 +246,7 @@ impl Finetuning {
         let data = self.found();
         let (epochs, each) = self.length();
         let Finetuning { config, step, init, tags, names, mut train, mut val, mut test, resume, .. } = self;
+        let (runtime, scored) = (self.runtime, self.scored);
         let folder = RunFolder::open(&config, resume)?;
         let out = folder.path();
         let fit = config.fit_options(out, val.is_some(), &names)?;
@@ -235,21 +268,55 @@ impl Finetuning {
             false => trainer.step().export_tagged(&tags)?,
         };
         folder.write(MODEL, &bytes)?;
+        let best = best.and_then(|(name, _)| Some((name, trainer.best.value?)));
+        let state = trainer.state().clone();
+        // Its sessions and weights are not needed any more.
+        drop(trainer);
+        let maps = match config.outputs.maps {
+            true => score(&runtime, &config, &model, &names, &scored)?,
+            false => Maps::default(),
+        };
         Ok(FinetuneReport {
             out: out.to_owned(),
             model,
             data,
             init,
-            checkpoint: trainer.state().checkpoint_message.clone(),
-            epochs: trainer.state().epoch,
-            steps: trainer.state().global_step,
-            best: best.and_then(|(name, _)| Some((name, trainer.best.value?))),
+            checkpoint: state.checkpoint_message,
+            epochs: state.epoch,
+            steps: state.global_step,
+            best,
+            maps,
             test,
             fit_s,
             wait_s: train.waited().as_secs_f64(),
             peak_rss_mib: peak_rss_mib(),
         })
     }
+}
+
+/// Scores the exported model on whole images.
+fn score(
+    runtime: &Runtime,
+    config: &Config,
+    model: &Path,
+    names: &[String],
+    [val, test]: &[Option<Dataset>; 2],
+) -> Result<Maps> {
+    if val.is_none() && test.is_none() {
+        return Ok(Maps::default());
+    }
+    let model = Model::open(runtime, model, &ModelOptions::default())?;
+    let mut options = SegmentOptions::default();
+    (options.provider, options.threads) = (config.run.device.clone(), config.run.threads);
+    let mut segmenter = Segmenter::new(&model, options)?;
+    let names = (!names.is_empty()).then_some(names);
+    let mut of = |data: &Option<Dataset>| -> Result<Option<Vec<(String, f64)>>> {
+        let Some(data) = data else { return Ok(None) };
+        let found = segmenter.evaluate(data, names)?;
+        let record = found.scores.record(&found.class_names)?;
+        Ok(Some(record.iter().filter_map(|(name, value)| Some((name.to_owned(), value.as_f64()?))).collect()))
+    };
+    Ok(Maps { val: of(val)?, test: of(test)? })
 }
 
 /// The parts of the data.

@@ -56,7 +56,7 @@ pub use container::{AfterFit, Container, Loaders, TestMetrics, run_container};
 pub use export::NOTE_KEY;
 pub use features::{CacheUse, FeatureCache};
 #[cfg(feature = "raster")]
-pub use finetuning::{FinetuneReport, Finetuning, FoundData, MODEL, finetune};
+pub use finetuning::{FinetuneReport, Finetuning, FoundData, MODEL, Maps, finetune};
 pub use fit_options::{FitOptions, Tail};
 pub use initial::LoadOptions;
 pub use inner_eye::OptimizerParams;

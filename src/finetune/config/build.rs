@@ -207,7 +207,7 @@ impl Config {
         let mut checkpoints = Checkpoints::new(out.join("checkpoints"));
         checkpoints.keep = self.outputs.keep_checkpoints;
         let best = training.best.clone().or_else(|| has_validation.then(|| "val/Loss".to_owned()));
-        if let Some(metric) = best {
+        if let Some(metric) = best.filter(|metric| metric != "last") {
             if metric.starts_with("val/") && !has_validation {
                 let message = format!("training.best: there are no validation data for {metric:?}");
                 return Err(Error::invalid(message));

@@ -172,8 +172,8 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// Validates after every so many epochs.
     pub validate_every: u64,
-    /// The metric that decides which weights are the best: lower is better of a `Loss`, higher of all others. Default:
-    /// `val/Loss` where there are validation data.
+    /// The metric that decides which weights are the best: lower is better of a `Loss`, higher of all others; `last`: none
+    /// does, the last weights are kept. Default: `val/Loss` where there are validation data, else `last`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best: Option<String>,
     /// Which scores: `epoch`, `inner_eye` or `geo_deep_learning`.
@@ -416,6 +416,8 @@ pub struct OutputsConfig {
     pub curves: bool,
     /// `run.toml`.
     pub record: bool,
+    /// Whether the finetuned model is scored on the whole images of validation and test data in the end.
+    pub maps: bool,
     /// How many of `epoch-N.safetensors` are kept beside the last and the best checkpoint.
     pub keep_checkpoints: usize,
 }
@@ -431,6 +433,7 @@ impl Default for OutputsConfig {
             pictures: true,
             curves: true,
             record: true,
+            maps: true,
             keep_checkpoints: 0,
         }
     }
