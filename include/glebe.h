@@ -1767,6 +1767,81 @@ typedef struct {
     double norm_epsilon;
 } glebe_load_options;
 
+/**
+ * What an exported model says about the rasters that it wants, in its metadata, and how its weights are taken. Fill it
+ * with glebe_export_options_init, then change what is wanted.
+ *
+ * What is not given stays as the model has it. A model that says what it wants needs no such option in
+ * glebe_segment_options.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_export_options), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * 1: replaces a file that is there. Default 0.
+     */
+    int32_t overwrite;
+    /**
+     * 1: takes the moving averages of a training of this library, not its weights. Default 0.
+     */
+    int32_t averages;
+    /**
+     * Width and height of a tile in pixels, up to 16384. 0 (default): as it is.
+     */
+    uint32_t tile;
+    /**
+     * The raster's bands (an array's channels), counted from 1, in the order of the model's channels.
+     */
+    const uint32_t *bands;
+    /**
+     * Their number. 0 (default): as they are.
+     */
+    size_t bands_len;
+    /**
+     * Divisors of the samples: the model is fed (x / scale - mean) / std. One value, or one a band.
+     */
+    const double *scale;
+    /**
+     * Their number. 0 (default): as they are.
+     */
+    size_t scale_len;
+    /**
+     * Means in scaled units. One value, or one a band.
+     */
+    const double *mean;
+    /**
+     * Their number. 0 (default): as they are.
+     */
+    size_t mean_len;
+    /**
+     * Standard deviations in scaled units. One value, or one a band.
+     */
+    const double *std;
+    /**
+     * Their number. 0 (default): as they are.
+     */
+    size_t std_len;
+    /**
+     * Names of the classes, in order; two for a model with one channel.
+     */
+    const char *const *class_names;
+    /**
+     * Their number. 0 (default): as they are.
+     */
+    size_t class_names_len;
+    /**
+     * The output with the classes. NULL (default): the first.
+     */
+    const char *output;
+    /**
+     * Alpha of adapters (lora), where the checkpoint holds any and does not say what they are scaled by. 0 (default): it
+     * does.
+     */
+    double lora_alpha;
+} glebe_export_options;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -3222,6 +3297,47 @@ glebe_status glebe_trainer_load_checkpoint(glebe_trainer *trainer,
                                            const glebe_load_options *options,
                                            glebe_buffer *report,
                                            glebe_error **error);
+
+/**
+ * Fills `options` with the defaults.
+ *
+ * @param options  the struct to fill.
+ * @param size     sizeof(glebe_export_options).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
+ */
+glebe_status glebe_export_options_init(glebe_export_options *options,
+                                       size_t size);
+
+/**
+ * Writes a model with the weights of a checkpoint, and with what the options say in its metadata; everything else of the
+ * file stays byte for byte. No runtime is needed. Of a training of this library (last.safetensors, best.safetensors) what
+ * it did not train is the model's own, and adapters are merged; the model is then the file that it began from.
+ *
+ * The file appears as a whole or not at all.
+ *
+ * @param model       the model's file.
+ * @param checkpoint  nullable: the weights. Without them the options alone are written.
+ * @param path        the file to write, which is none of those that are read.
+ * @param load        nullable: the defaults. Which weights of the checkpoint are taken.
+ * @param options     nullable: the defaults.
+ * @param report      nullable: a JSON object with `message`, the line that says where the checkpoint comes from (empty
+ *                    where it does not say), `report` as of glebe_trainer_load_checkpoint (null without a checkpoint),
+ *                    `merged`, the weights that an adapter is merged into, and `metadata`, what was written; free it with
+ *                    glebe_buffer_free.
+ * @param error       nullable.
+ * @return GLEBE_STATUS_ALREADY_EXISTS for a file that is there, unless overwrite; as glebe_checkpoint_inspect and the
+ *         opening of a model; GLEBE_STATUS_MISMATCH where tensors are missing, too many or of another shape (unless
+ *         partial), for a training of another model, and where what is to be written does not fit the model;
+ *         GLEBE_STATUS_INVALID_ARGUMENT where input and output are one file, and where there is nothing to do.
+ */
+glebe_status glebe_export(const char *model,
+                          const char *checkpoint,
+                          const char *path,
+                          const glebe_load_options *load,
+                          const glebe_export_options *options,
+                          glebe_buffer *report,
+                          glebe_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -1404,6 +1404,31 @@ struct LoadOptions {
     double norm_epsilon = 1e-5;
 };
 
+/// What an exported model says about the rasters that it wants, and how its weights are taken: glebe_export_options. What
+/// is not given stays as the model has it.
+struct ExportOptions {
+    /// The raster's bands (an array's channels), counted from 1, in the order of the model's channels.
+    std::vector<std::uint32_t> bands{};
+    /// Divisors of the samples: the model is fed (x / scale - mean) / stddev. One value, or one a band.
+    std::vector<double> scale{};
+    /// Means in scaled units. One value, or one a band.
+    std::vector<double> mean{};
+    /// Standard deviations in scaled units. One value, or one a band.
+    std::vector<double> stddev{};
+    /// Names of the classes, in order; two for a model with one channel.
+    std::vector<std::string> class_names{};
+    /// Width and height of a tile in pixels, up to 16384. 0: as it is.
+    std::uint32_t tile = 0;
+    /// The output with the classes. Empty: the first.
+    std::string output{};
+    /// Takes the moving averages of a training of this library, not its weights.
+    bool averages = false;
+    /// Alpha of adapters (lora), where the checkpoint holds any and does not say what they are scaled by. 0: it does.
+    double lora_alpha = 0;
+    /// Replaces a file that is there; without it that is GLEBE_STATUS_ALREADY_EXISTS.
+    bool overwrite = false;
+};
+
 /// A tensor that is trained, or a running statistic that steps update.
 struct Tensor {
     /// Name of the initializer.
@@ -1486,6 +1511,37 @@ private:
     return given;
 }
 
+/// The C struct with what it points to. Lives shorter than the options.
+class ExportCall {
+public:
+    explicit ExportCall(const ExportOptions &options) : class_names_(c_strings(options.class_names, "class_names")) {
+        check(glebe_export_options_init(&given_, sizeof given_));
+        given_.overwrite = options.overwrite ? 1 : 0;
+        given_.averages = options.averages ? 1 : 0;
+        given_.tile = options.tile;
+        given_.bands = options.bands.data();
+        given_.bands_len = options.bands.size();
+        given_.scale = options.scale.data();
+        given_.scale_len = options.scale.size();
+        given_.mean = options.mean.data();
+        given_.mean_len = options.mean.size();
+        given_.std = options.stddev.data();
+        given_.std_len = options.stddev.size();
+        given_.class_names = class_names_.data();
+        given_.class_names_len = class_names_.size();
+        given_.output = c_string_or_null(options.output, "output");
+        given_.lora_alpha = options.lora_alpha;
+    }
+    ExportCall(const ExportCall &) = delete;
+    ExportCall &operator=(const ExportCall &) = delete;
+
+    [[nodiscard]] const glebe_export_options *get() const noexcept { return &given_; }
+
+private:
+    std::vector<const char *> class_names_;
+    glebe_export_options given_{};
+};
+
 /// Number of elements of a tensor.
 [[nodiscard]] inline std::size_t product(const std::vector<std::size_t> &shape) noexcept {
     std::size_t count = 1;
@@ -1514,6 +1570,33 @@ template <class Call>
 }
 
 } // namespace detail
+
+/// Writes a model with the weights of a checkpoint, and with what the options say in its metadata; without a runtime. See
+/// glebe_export.
+///
+/// @param model       the model's file.
+/// @param checkpoint  the weights. Empty: the model's own.
+/// @param path        the file to write, which is none of those that are read.
+/// @return a JSON object with "message", the line that says where the checkpoint comes from (empty where it does not
+///         say), "report", "merged" and "metadata".
+/// @throws Error GLEBE_STATUS_ALREADY_EXISTS for a file that is there, unless ExportOptions::overwrite; as
+///         inspect_checkpoint() and Model's constructor; GLEBE_STATUS_MISMATCH where model, weights and options do not
+///         fit together; GLEBE_STATUS_INVALID_ARGUMENT where input and output are one file, and where there is nothing
+///         to do.
+inline std::string export_model(const std::string &model, const std::string &checkpoint, const std::string &path,
+                                const ExportOptions &options = {}, const LoadOptions &load = {}) {
+    check_abi();
+    const char *c_model = detail::c_string(model, "model");
+    const char *c_checkpoint = detail::c_string_or_null(checkpoint, "checkpoint");
+    const char *c_path = detail::c_string(path, "path");
+    const detail::ExportCall given(options);
+    const glebe_load_options which = detail::load_options(load);
+    detail::Buffer report;
+    detail::call([&](glebe_error **error) {
+        return glebe_export(c_model, c_checkpoint, c_path, &which, given.get(), &report.bytes, error);
+    });
+    return report.text();
+}
 
 /// What there is at an event, for the callback that is told of it, during the call and on its thread only. Nothing is
 /// computed or copied unless it is asked for.

@@ -141,6 +141,16 @@ fn checkpoints_under_memcheck() {
 }
 
 #[test]
+fn exported_models() {
+    program("export");
+}
+
+#[test]
+fn exports_under_memcheck() {
+    memcheck("tests/capi/export.c", &[""]);
+}
+
+#[test]
 fn callbacks_and_their_user_data() {
     let folder = program("callback");
     has_the_classes(&folder.path().join("finished.tif"));

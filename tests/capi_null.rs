@@ -220,6 +220,7 @@ static glebe_model_options model_options;
 static glebe_segment_options segment_options;
 static glebe_trainer_options trainer_options;
 static glebe_load_options load_options;
+static glebe_export_options export_options;
 static glebe_trainer *out_trainer;
 static glebe_batch batch;
 static float numbers[16];
@@ -245,6 +246,8 @@ int main(int argc, char **argv)
     glebe_model_options_init(&model_options, sizeof model_options);
     glebe_segment_options_init(&segment_options, sizeof segment_options);
     glebe_load_options_init(&load_options, sizeof load_options);
+    glebe_export_options_init(&export_options, sizeof export_options);
+    export_options.tile = 32;
     glebe_image_init(&image, sizeof image);
     out_loader = MARK;
     out_metrics = MARK;
@@ -280,6 +283,9 @@ fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
         ("const glebe_batch *" | "glebe_batch *", _) => "&batch",
         ("const glebe_trainer_options *" | "glebe_trainer_options *", _) => "&trainer_options",
         ("const glebe_load_options *" | "glebe_load_options *", _) => "&load_options",
+        ("const glebe_export_options *" | "glebe_export_options *", _) => "&export_options",
+        ("const char *", "model") => "file(\"bands.onnx\")",
+        ("const char *", "checkpoint") => "file(\"weights.safetensors\")",
         ("glebe_trainer **", _) => "&out_trainer",
         ("const glebe_loader *" | "glebe_loader *", _) => "a_loader()",
         ("glebe_loader **", _) => "&out_loader",

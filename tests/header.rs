@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The order of the header.
-const FILES: [&str; 29] = [
+const FILES: [&str; 30] = [
     "status",
     "library",
     "boundary",
@@ -34,6 +34,7 @@ const FILES: [&str; 29] = [
     "whole_run",
     "callbacks",
     "checkpoint",
+    "export",
 ];
 
 fn root() -> PathBuf {

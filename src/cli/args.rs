@@ -12,6 +12,7 @@ use glebe::segment::Product;
 use crate::bytes::Bytes;
 use crate::evaluate::EvaluateArguments;
 use crate::export::ExportArguments;
+use crate::finetune_args::FinetuneArguments;
 use crate::init::InitArguments;
 use crate::scoring::ScoringArguments;
 
@@ -39,6 +40,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Score rasters with a model, tile by tile
     Segment(Box<SegmentArguments>),
+    /// Finetune a model on labelled rasters
+    Finetune(Box<FinetuneArguments>),
     /// Bare training steps on arrays: parity checks, porting a model
     Step(Box<StepArguments>),
     /// Metrics of a model on labelled rasters

@@ -13,6 +13,8 @@ mod bytes;
 mod doctor;
 mod evaluate;
 mod export;
+mod finetune;
+mod finetune_args;
 mod init;
 mod inspect;
 mod interrupt;
@@ -49,6 +51,7 @@ fn main() -> std::process::ExitCode {
     start_log(arguments.verbose, arguments.quiet);
     let done = match &arguments.command {
         Command::Segment(options) => segment::run(options, &arguments),
+        Command::Finetune(options) => finetune::run(options, &arguments),
         Command::Step(options) => step::run(options, &arguments),
         Command::Evaluate(options) => evaluate::run(options, &arguments),
         Command::Export(options) => export::run(options, &arguments),

@@ -143,7 +143,7 @@ fn memory_rows(table: &mut Table, memory: &Memory) {
     table.row("activations", text);
 }
 
-fn mib(bytes: u64) -> String {
+pub(crate) fn mib(bytes: u64) -> String {
     match bytes as f64 / f64::from(1 << 20) {
         small if small < 0.1 => format!("{:.1} KiB", small * 1024.0),
         large => format!("{large:.1} MiB"),

@@ -76,7 +76,7 @@ pub unsafe extern "C" fn glebe_load_options_init(
 
 /// # Safety
 /// `options` is NULL or as the header's contract wants it.
-unsafe fn load_options(options: *const glebe_load_options) -> Result<LoadOptions> {
+pub(super) unsafe fn load_options(options: *const glebe_load_options) -> Result<LoadOptions> {
     let mut load = LoadOptions::default();
     if options.is_null() {
         return Ok(load);

@@ -27,6 +27,7 @@ mod error;
 mod event;
 mod event_arrays;
 mod event_context;
+mod export;
 mod field;
 mod fit;
 mod fit_options;

@@ -109,6 +109,7 @@ pub fn export(
     options: &ExportOptions,
 ) -> Result<Exported> {
     let tags = options.tags_for(document)?;
+    tags.check_values()?;
     if checkpoint.is_none() && tags.is_empty() {
         return Err(Error::invalid("nothing to export: expected a checkpoint or something to write"));
     }

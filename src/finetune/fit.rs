@@ -23,7 +23,7 @@ impl Trainer {
     ) -> Result<()> {
         self.state.phase = Phase::Train;
         self.begin_fit(validation.is_some())?;
-        while self.state.epoch < self.options.epochs && !self.state.should_stop {
+        while !self.is_done() && !self.state.should_stop {
             self.is_within_epoch = true;
             self.is_collecting = true;
             self.logged.take();
@@ -88,7 +88,7 @@ impl Trainer {
             }
         }
         let TrainerState { epoch, should_stop, .. } = self.state;
-        if epoch >= self.options.epochs || should_stop {
+        if self.is_done() || should_stop {
             let why = if should_stop { ", and a callback has wished to stop" } else { "" };
             tracing::info!(
                 "Nothing is left to train: {epoch} of {} epochs are done{why}",
@@ -102,6 +102,12 @@ impl Trainer {
             return Err(Error::invalid(message));
         }
         Ok(())
+    }
+
+    /// Whether all epochs or steps are done.
+    fn is_done(&self) -> bool {
+        let has_all_steps = self.options.max_steps.is_some_and(|most| self.state.global_step >= most);
+        self.state.epoch >= self.options.epochs || has_all_steps
     }
 
     /// Adds an epoch to what tells runs apart.
@@ -156,7 +162,7 @@ impl Trainer {
 
     /// The checkpoints that are due after this epoch.
     fn due(&self, checkpoints: &Checkpoints) -> Vec<PathBuf> {
-        let is_last = self.state.epoch == self.options.epochs || self.state.should_stop;
+        let is_last = self.is_done() || self.state.should_stop;
         checkpoints.due(self.state.epoch, is_last, self.best.is_now)
     }
 
@@ -195,6 +201,11 @@ impl Trainer {
         let mut batches = begin(train, seed.wrapping_add(self.state.epoch))?;
         if let Some(limit) = self.options.limit_train_batches {
             batches = batches.min(limit);
+        }
+        if let Some(most) = self.options.max_steps {
+            let left = most.saturating_sub(self.state.global_step);
+            let left = usize::try_from(left).unwrap_or(usize::MAX).saturating_mul(self.options.accumulate);
+            batches = batches.min(left.saturating_sub(self.step.waiting() as usize).max(1));
         }
         self.state.batches = batches as u64;
         let scores_it = self.options.scoring.as_ref().is_some_and(|own| own.on_training);

@@ -26,6 +26,9 @@ pub enum Tail {
 pub struct FitOptions {
     /// How many epochs there will be in all.
     pub epochs: u64,
+    /// Ends the training after so many updates in all, within an epoch where they come to that: its validation and
+    /// checkpoints follow as after a whole one.
+    pub max_steps: Option<u64>,
     /// The learning rate, 0 or more: the largest of the schedule.
     pub learning_rate: f64,
     /// How it changes from epoch to epoch.
@@ -63,6 +66,7 @@ impl FitOptions {
     pub fn new(epochs: u64, learning_rate: f64) -> FitOptions {
         FitOptions {
             epochs,
+            max_steps: None,
             learning_rate,
             schedule: None,
             accumulate: 1,
@@ -102,6 +106,9 @@ impl FitOptions {
         }
         if let Some(schedule) = &self.schedule {
             schedule.check(self.learning_rate, self.epochs)?;
+        }
+        if self.max_steps == Some(0) {
+            return Err(Error::invalid("expected 1 training step or more, got 0"));
         }
         if self.limit_train_batches == Some(0) {
             return Err(Error::invalid("expected a limit of 1 training batch or more, got 0"));

@@ -32,6 +32,8 @@ pub struct Preflight {
     pub batch: usize,
     /// Height and width of the images.
     pub size: [usize; 2],
+    /// Shape of the logits, `[N, K, H, W]`; absent where the model cannot be trained.
+    pub outputs: Option<[usize; 4]>,
     /// Elements that are trained.
     pub trained_elements: usize,
     /// Elements of the floating point tensors that are not.
@@ -174,6 +176,7 @@ impl Preflight {
         if report.problems.is_empty()
             && let Some(compiled) = report.or_problem(compile_prepared(prepared, options))?
         {
+            report.outputs = compiled.graph.shape(compiled.logits).try_into().ok();
             report.memory = Some(memory(document, &compiled, options));
         }
         Ok(report)
@@ -188,6 +191,7 @@ impl Preflight {
             optimizer: options.optimizer.kind.to_string(),
             batch: options.batch,
             size: options.size,
+            outputs: None,
             trained_elements: 0,
             frozen_elements: 0,
             trained: Vec::new(),

@@ -1,13 +1,13 @@
 //! What is measured of predictions.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::metrics::metric_type::AVERAGE_DICE_SUFFIX;
 use crate::metrics::{BatchMeans, ConfusionMatrix, Record, Scores, decide, training_dice};
 
 /// Which numbers the predictions of an epoch give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum ScoreForm {

@@ -92,57 +92,67 @@ impl Tags {
         keys
     }
 
+    /// Checks that they are sound: what a reader of the file would understand.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for an empty list, a band above 65535, a class without a name, a tile of 0 or of more
+    /// than 16384 pixels.
+    pub fn check_values(&self) -> Result<()> {
+        let invalid = |message: String| Err(Error::invalid(message));
+        if let Some(bands) = &self.bands {
+            if bands.is_empty() {
+                return invalid("bands: expected one or more, got none".into());
+            }
+            if let Some(band) = bands.iter().find(|band| band.number() > LARGEST_BAND) {
+                return invalid(format!("bands: expected numbers up to {LARGEST_BAND}, got {band}"));
+            }
+        }
+        if let Some(names) = &self.class_names {
+            if names.is_empty() {
+                return invalid("class names: expected one or more, got none".into());
+            }
+            if let Some(class) = names.iter().position(|name| name.trim().is_empty()) {
+                return invalid(format!("class names: class {class} has none"));
+            }
+        }
+        match self.tile {
+            Some(tile) if !(1..=LARGEST_TILE).contains(&tile) => {
+                invalid(format!("tile: expected 1 to {LARGEST_TILE} pixels, got {tile}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks that they are sound and fit a model, as far as its file fixes what it takes and gives.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for what no model can want: an empty list, a class without a name, a tile of 0 or of
-    /// more than 16384 pixels; [`ErrorKind::Mismatch`] for as many bands, values a band or class names as the model does
+    /// As [`Tags::check_values`]; [`ErrorKind::Mismatch`] for as many bands, values a band or class names as the model does
     /// not have, and for another tile than the one that its input fixes.
     pub fn check(&self, contract: &Contract) -> Result<()> {
+        self.check_values()?;
         let mismatch = |message: String| Err(Error::new(ErrorKind::Mismatch, message));
         if let Some(bands) = &self.bands {
-            if bands.is_empty() {
-                return Err(Error::invalid("bands: expected one or more, got none"));
-            }
-            if let Some(band) = bands.iter().find(|band| band.number() > LARGEST_BAND) {
-                let message = format!("bands: expected numbers up to {LARGEST_BAND}, got {}", band.number());
-                return Err(Error::invalid(message));
-            }
             contract.check_channels(bands.len())?;
         }
         let bands = self.bands.as_deref().or(contract.bands()).map(<[Band]>::len).or(contract.channels());
         if let Some(bands) = bands {
             self.normalisation.as_ref().unwrap_or(contract.normalisation()).check_bands(bands)?;
         }
-        if let Some(names) = &self.class_names {
-            if names.is_empty() {
-                return Err(Error::invalid("class names: expected one or more, got none"));
+        match (self.class_names.as_ref().map(Vec::len), contract.output_channels()) {
+            (Some(2), Some(1)) => {}
+            (Some(names), Some(classes)) if names != classes => {
+                let message = format!("class names: expected {classes} for the model's classes, got {names}");
+                return mismatch(message);
             }
-            if let Some(class) = names.iter().position(|name| name.trim().is_empty()) {
-                return Err(Error::invalid(format!("class names: class {class} has none")));
-            }
-            match contract.output_channels() {
-                Some(1) if names.len() == 2 => {}
-                Some(classes) if names.len() != classes => {
-                    return mismatch(format!(
-                        "class names: expected {classes} for the model's classes, got {}",
-                        names.len()
-                    ));
-                }
-                _ => {}
-            }
+            _ => {}
         }
-        if let Some(tile) = self.tile {
-            if !(1..=LARGEST_TILE).contains(&tile) {
-                let message = format!("tile: expected 1 to {LARGEST_TILE} pixels, got {tile}");
-                return Err(Error::invalid(message));
+        let (height, width) = contract.tile();
+        match (self.tile, [height, width].into_iter().flatten().find(|own| Some(*own) != self.tile)) {
+            (Some(tile), Some(own)) => {
+                mismatch(format!("tile: the model's input fixes {own} pixels, got {tile}"))
             }
-            let (height, width) = contract.tile();
-            if let Some(own) = [height, width].into_iter().flatten().find(|own| *own != tile) {
-                return mismatch(format!("tile: the model's input fixes {own} pixels, got {tile}"));
-            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -188,7 +198,7 @@ mod tests {
                     // Numbers that a reader who is off by one place in the last binary digit does not give back.
                     vec![1e22, 8.41e21, 9.007_199_254_740_993e15],
                     vec![-0.0, 0.1 + 0.2, 5e-324],
-                    vec![f64::MAX, f64::MIN_POSITIVE, 2.225_073_858_507_201_1e-308],
+                    vec![f64::MAX, f64::MIN_POSITIVE, 2.225_073_858_507_201e-308],
                 )
                 .unwrap(),
             ),

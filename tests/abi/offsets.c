@@ -202,6 +202,24 @@ _Static_assert(offsetof(glebe_load_options, filter) == 16, "");
 _Static_assert(offsetof(glebe_load_options, key) == 24, "");
 _Static_assert(offsetof(glebe_load_options, norm_epsilon) == 32, "");
 
+_Static_assert(sizeof(glebe_export_options) == 112, "");
+_Static_assert(offsetof(glebe_export_options, struct_size) == 0, "");
+_Static_assert(offsetof(glebe_export_options, overwrite) == 4, "");
+_Static_assert(offsetof(glebe_export_options, averages) == 8, "");
+_Static_assert(offsetof(glebe_export_options, tile) == 12, "");
+_Static_assert(offsetof(glebe_export_options, bands) == 16, "");
+_Static_assert(offsetof(glebe_export_options, bands_len) == 24, "");
+_Static_assert(offsetof(glebe_export_options, scale) == 32, "");
+_Static_assert(offsetof(glebe_export_options, scale_len) == 40, "");
+_Static_assert(offsetof(glebe_export_options, mean) == 48, "");
+_Static_assert(offsetof(glebe_export_options, mean_len) == 56, "");
+_Static_assert(offsetof(glebe_export_options, std) == 64, "");
+_Static_assert(offsetof(glebe_export_options, std_len) == 72, "");
+_Static_assert(offsetof(glebe_export_options, class_names) == 80, "");
+_Static_assert(offsetof(glebe_export_options, class_names_len) == 88, "");
+_Static_assert(offsetof(glebe_export_options, output) == 96, "");
+_Static_assert(offsetof(glebe_export_options, lora_alpha) == 104, "");
+
 int main(void)
 {
     return 0;

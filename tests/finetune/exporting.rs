@@ -210,10 +210,8 @@ fn adapters_without_their_scale_are_refused_until_it_is_given() {
         assert_eq!(made(&document, &older, &alpha).unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
     // One factor alone, in part or not, and factors of other shapes.
-    let (name, tensor) = all
-        .iter()
-        .find(|(name, _)| name.starts_with("weights/") && name.ends_with(".lora_B"))
-        .unwrap();
+    let (name, tensor) =
+        all.iter().find(|(name, _)| name.starts_with("weights/") && name.ends_with(".lora_B")).unwrap();
     let partly = |change: &dyn Fn(&mut tensors::Tensors)| {
         let mut all = all.clone();
         change(&mut all);

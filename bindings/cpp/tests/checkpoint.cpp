@@ -135,3 +135,67 @@ TEST(default_options_of_loading_are_those_of_the_library) {
     partial.partial = true;
     CHECK_EQUAL(glebe::detail::load_options(partial).partial, 1);
 }
+
+TEST(a_model_is_exported_with_other_weights_and_with_what_it_wants) {
+    const std::string path = write(file("cpp-weights.safetensors"), "model.weight", {0, 1, 1, 0});
+    glebe::ExportOptions options;
+    options.bands = {2, 1};
+    options.scale = {255};
+    options.class_names = {"field", "road"};
+    options.tile = 32;
+    const std::string made = file("cpp-exported.onnx");
+    const std::string report = glebe::export_model(file("linear.onnx"), path, made, options);
+    CHECK(says(report, message) && says(report, "\"glebe.bands\": \"[2,1]\""));
+    const glebe::Model model(runtime(), made);
+    CHECK((model.class_names() == std::vector<std::string>{"field", "road"}));
+    glebe::TrainerOptions given;
+    given.batch = 1;
+    given.height = given.width = 2;
+    given.threads = 1;
+    CHECK((glebe::Trainer(model, given).weight("weight") == std::vector<float>{0, 1, 1, 0}));
+
+    // Its own weights, and other tags, in its place.
+    const auto fails = [&](const std::string &checkpoint) {
+        return THROWN(glebe::Error, (void)glebe::export_model(file("linear.onnx"), checkpoint, made, options));
+    };
+    CHECK_EQUAL(fails({}).status(), GLEBE_STATUS_ALREADY_EXISTS);
+    options.overwrite = true;
+    CHECK(says(glebe::export_model(file("linear.onnx"), {}, made, options), "\"report\": null"));
+    CHECK((glebe::Trainer(glebe::Model(runtime(), made), given).weight("weight") == std::vector<float>{1, 0, 0, 1}));
+
+    // What is wrong.
+    options.averages = true;
+    CHECK(says(fails(path).what(), "moving averages"));
+    options.averages = false;
+    options.lora_alpha = -1;
+    CHECK(says(fails(path).what(), "alpha"));
+    options.lora_alpha = 0;
+    options.output = "nothing";
+    CHECK(says(fails(path).what(), "nothing"));
+    options.output = {};
+    options.mean = {1, 2, 3};
+    CHECK_EQUAL(fails(path).status(), GLEBE_STATUS_MISMATCH);
+    options.mean = {};
+    options.stddev = {0};
+    CHECK(says(fails(path).what(), "std"));
+    options.stddev = {};
+    glebe::LoadOptions which;
+    which.filter = "!*";
+    const auto error =
+        THROWN(glebe::Error, (void)glebe::export_model(file("linear.onnx"), path, made, options, which));
+    CHECK_EQUAL(error.status(), GLEBE_STATUS_MISMATCH);
+    const auto empty = THROWN(glebe::Error, (void)glebe::export_model(file("linear.onnx"), {}, file("cpp-none.onnx")));
+    CHECK(says(empty.what(), "nothing to export"));
+}
+
+TEST(default_options_of_exporting_are_those_of_the_library) {
+    glebe_export_options expected;
+    CHECK(glebe_export_options_init(&expected, sizeof expected) == GLEBE_STATUS_OK);
+    const glebe::ExportOptions options;
+    const glebe::detail::ExportCall call(options);
+    const glebe_export_options &found = *call.get();
+    CHECK(found.struct_size == expected.struct_size && found.overwrite == expected.overwrite);
+    CHECK(found.averages == expected.averages && found.tile == expected.tile && found.output == nullptr);
+    CHECK(found.bands_len == 0 && found.scale_len == 0 && found.mean_len == 0 && found.std_len == 0);
+    CHECK(found.class_names_len == 0 && found.lora_alpha == expected.lora_alpha);
+}

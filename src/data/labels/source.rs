@@ -31,7 +31,7 @@ pub struct LabelSource {
 
 #[derive(Debug)]
 enum Kind {
-    Raster(RasterLabels),
+    Raster(Box<RasterLabels>),
     Vector(Arc<VectorLabels>),
 }
 
@@ -61,7 +61,7 @@ impl LabelSource {
         let kind = if is_vector(path) {
             Kind::Vector(Arc::new(VectorLabels::open(path, options, image, classes)?))
         } else {
-            Kind::Raster(RasterLabels::open(path, options, image, classes)?)
+            Kind::Raster(Box::new(RasterLabels::open(path, options, image, classes)?))
         };
         Ok(LabelSource { kind })
     }
@@ -72,7 +72,7 @@ impl LabelSource {
     /// As [`Raster::reopen`](crate::raster::Raster::reopen) for rasters; none for vector files.
     pub fn reopen(&self) -> Result<LabelSource> {
         let kind = match &self.kind {
-            Kind::Raster(labels) => Kind::Raster(labels.reopen()?),
+            Kind::Raster(labels) => Kind::Raster(Box::new(labels.reopen()?)),
             Kind::Vector(labels) => Kind::Vector(Arc::clone(labels)),
         };
         Ok(LabelSource { kind })

@@ -100,7 +100,7 @@ fn values(layer: &VectorLayer, options: &LabelOptions, classes: usize) -> Result
                     "is no class; a class map with \"*\" can say what such features are",
                 ));
             };
-            return code.of(number).map_err(|(kind, why)| wrong(kind, &why));
+            return code.of(number).map_err(|(_, why)| wrong(ErrorKind::Mismatch, &why));
         }
         let value = value.unwrap_or_default();
         if value.parse::<i64>().is_ok_and(|number| options.ignore.contains(&number)) {

@@ -4,6 +4,7 @@ mod opening;
 mod reading;
 mod real;
 mod validity;
+mod vectors;
 mod writing;
 
 use std::path::{Path, PathBuf};

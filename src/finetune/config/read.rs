@@ -1,0 +1,220 @@
+//! Configurations from TOML and single settings.
+
+use std::path::Path;
+
+use serde::Deserialize as _;
+use toml::{Table, Value};
+
+use crate::error::{Error, Result};
+use crate::finetune::config::Config;
+
+impl Config {
+    /// Reads a TOML text, with `settings` of the form `section.key=value` put over it. A value that is no TOML is text, so
+    /// that `training.loss=dice` needs no quotation marks.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for what is no TOML (with its line), keys that there are not (with the nearest that there is),
+    /// and values of a wrong kind or out of range, with the key.
+    pub fn parse(text: &str, settings: &[&str]) -> Result<Config> {
+        let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
+            let line =
+                error.span().map_or(0, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            Error::invalid(format!("line {line}: {}", error.message()))
+        })?;
+        for setting in settings {
+            put_setting(&mut table, setting)?;
+        }
+        Config::from_table(table)
+    }
+
+    /// Reads a file as [`Config::parse`] does. Relative paths in it are relative to the working directory.
+    ///
+    /// # Errors
+    /// As [`Config::parse`], and of reading the file.
+    pub fn read(path: impl AsRef<Path>, settings: &[&str]) -> Result<Config> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+        Config::parse(&text, settings).map_err(|error| error.at_path(path))
+    }
+
+    /// From a table of TOML.
+    ///
+    /// # Errors
+    /// As [`Config::parse`].
+    pub fn from_table(table: Table) -> Result<Config> {
+        Config::deserialize(Value::Table(table)).map_err(|error| told(&error))
+    }
+
+    /// As a TOML text that [`Config::parse`] reads back.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for numbers and paths that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self)
+            .map_err(|error| Error::invalid("the configuration cannot be written").caused_by(error))
+    }
+}
+
+/// Puts `section.key=value` into a table.
+///
+/// # Errors
+/// `InvalidArgument` for another form, and where a part of the key is no section.
+pub fn put_setting(table: &mut Table, setting: &str) -> Result<()> {
+    let wrong = || Error::invalid(format!("expected section.key=value, got {setting:?}"));
+    let (key, value) = setting.split_once('=').ok_or_else(wrong)?;
+    let parsed = format!("value = {value}").parse::<Table>().ok().filter(|table| table.len() == 1);
+    let value = parsed
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(value.trim().to_owned()));
+    let parts: Vec<&str> = key.split('.').map(str::trim).collect();
+    put(table, &parts, value).ok_or_else(wrong)
+}
+
+/// Puts a value at a path of keys; none where a part on the way is no table.
+pub fn put(table: &mut Table, path: &[&str], value: Value) -> Option<()> {
+    let (last, sections) = path.split_last()?;
+    let mut table = table;
+    for section in sections {
+        let entry = table.entry(*section).or_insert_with(|| Value::Table(Table::new()));
+        table = entry.as_table_mut()?;
+    }
+    if last.is_empty() {
+        return None;
+    }
+    table.insert((*last).to_owned(), value);
+    Some(())
+}
+
+/// The error of a value, with its key and, where the key is unknown, the nearest one.
+fn told(error: &toml::de::Error) -> Error {
+    let message = error.message();
+    // "in `section.key`" stands in a line of its own.
+    let shown = error.to_string();
+    let section = shown
+        .lines()
+        .find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'))
+        .map(|name| format!("{name}: "))
+        .unwrap_or_default();
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let Some(unknown) = message.starts_with("unknown field").then(|| quoted.next()).flatten() else {
+        return Error::invalid(format!("{section}{message}"));
+    };
+    let known: Vec<&str> = quoted.collect();
+    let nearest = known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(unknown, name), *name))
+        .min()
+        .filter(|(distance, name)| *distance <= 2.max(name.len() / 3));
+    let key =
+        format!("{}{unknown}", section.strip_suffix(": ").map_or(String::new(), |own| format!("{own}.")));
+    Error::invalid(match nearest {
+        Some((_, name)) => format!("unknown key {key:?}: did you mean {name:?}?"),
+        None => format!("unknown key {key:?}: expected one of {}", known.join(", ")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{LabelNodata, Sampling};
+
+    const TEXT: &str = r#"
+        model = "m.onnx"
+        augmentation = "strong"
+        [data]
+        train = ["a.csv", "b.tif;c.tif"]
+        val = "v.csv"
+        scale = 255
+        mean = [0.5, 0.25]
+        bands = [3, 1]
+        [labels]
+        classes = { house = 1, "*" = "ignore" }
+        nodata = "background"
+        [sampling]
+        kind = "balanced"
+        [training]
+        size = 128
+        loss = "0.5*ce+0.5*dice"
+        params = "decoder"
+        bn = "affine"
+        [optimizer]
+        kind = "sgd"
+        momentum = 0.9
+        [schedule]
+        kind = "multi_step"
+        milestones = [2, 5]
+        [run]
+        device = "cpu"
+    "#;
+
+    #[test]
+    fn a_configuration_comes_back() {
+        let config =
+            Config::parse(TEXT, &["training.steps=20", "training.loss=dice", "data.std=[2, 3]"]).unwrap();
+        assert_eq!(config.data.train, ["a.csv", "b.tif;c.tif"]);
+        assert_eq!(config.data.val, ["v.csv"]);
+        assert_eq!(
+            (config.data.scale.as_deref(), config.data.mean.as_deref()),
+            (Some(&[255.0][..]), Some(&[0.5, 0.25][..]))
+        );
+        assert_eq!(config.data.std.as_deref(), Some(&[2.0, 3.0][..]));
+        assert_eq!((config.training.size, config.training.steps), (Some([128, 128]), Some(20)));
+        assert_eq!(
+            (config.training.loss.to_string(), config.training.params.to_string()),
+            ("dice".into(), "decoder".into())
+        );
+        assert_eq!(
+            (config.labels.nodata, config.sampling.kind),
+            (LabelNodata::Background, Sampling::Balanced)
+        );
+        assert!(config.augmentation.0.noise.probability > 0.0);
+        let text = config.to_toml().unwrap();
+        assert_eq!(Config::parse(&text, &[]).unwrap(), config, "{text}");
+        let default = Config::default();
+        assert_eq!(Config::parse("", &[]).unwrap(), default);
+        assert_eq!(Config::parse(&default.to_toml().unwrap(), &[]).unwrap(), default);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_key() {
+        for (text, settings, said) in [
+            ("modle = \"a\"", &[][..], "unknown key \"modle\": did you mean \"model\"?"),
+            (
+                "[training]\nlearning_rat = 1",
+                &[],
+                "unknown key \"training.learning_rat\": did you mean \"learning_rate\"?",
+            ),
+            ("[training]\nzzzzzzzzzzz = 1", &[], "expected one of epochs, steps"),
+            ("[trainig]\nepochs = 1", &[], "did you mean \"training\"?"),
+            ("a = \n", &[], "line 1: "),
+            ("model = \"a\"\n[data\n", &[], "line 2: "),
+            (
+                "[training]\nepochs = \"ten\"",
+                &[],
+                "training.epochs: invalid type: string \"ten\", expected u64",
+            ),
+            ("[training]\nepochs = -1", &[], "training.epochs: invalid value: integer `-1`, expected u64"),
+            ("[training]\nloss = \"nope\"", &[], "training.loss: "),
+            (
+                "[training]\nsize = [1, 2, 3]",
+                &[],
+                "training.size: expected one side, or height and width, got 3 numbers",
+            ),
+            ("[optimizer]\nkind = \"adm\"", &[], "optimizer.kind: unknown optimizer"),
+            ("[schedule]\nkind = \"cos\"", &[], "schedule.kind: unknown variant `cos`, expected one of"),
+            ("[labels]\nnodata = \"keep\"", &[], "labels.nodata: "),
+            ("[run]\ndevice = \"gpu\"", &[], "run.device: "),
+            ("augmentation = \"wild\"", &[], "augmentation: "),
+            ("[augmentation]\nflip = 1", &[], "augmentation"),
+            ("", &["training.epochs"], "expected section.key=value, got \"training.epochs\""),
+            ("model = \"a\"", &["model.x=1"], "expected section.key=value"),
+            ("", &["training.epoch=3"], "did you mean \"epochs\"?"),
+            ("", &["=3"], "expected section.key=value"),
+        ] {
+            let error = Config::parse(text, settings).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidArgument);
+            assert!(error.one_line().contains(said), "{text:?} {settings:?}: {}", error.one_line());
+        }
+        assert_eq!(Config::read("no/such.toml", &[]).unwrap_err().kind(), crate::ErrorKind::NotFound);
+    }
+}

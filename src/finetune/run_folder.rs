@@ -1,0 +1,184 @@
+//! The folder of a run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use toml::{Table, Value};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::file::StagedFile;
+use crate::finetune::config::Config;
+use crate::finetune::step_export;
+
+/// Name of the configuration in it.
+pub const CONFIG: &str = "config.toml";
+
+/// Keys that may differ where a run is gone on with: they have no effect on the numbers of the epochs that are done, or, as
+/// the length of the training, on none of those to come but by what a schedule makes of it.
+const FREE: [&str; 8] = [
+    "out",
+    "run.",
+    "outputs.",
+    "training.epochs",
+    "training.steps",
+    "early_stopping.",
+    "data.test",
+    "training.best",
+];
+
+/// The folder of a run, which is there.
+#[derive(Debug)]
+pub(super) struct RunFolder(PathBuf);
+
+impl RunFolder {
+    /// Makes the folder and writes the configuration there; with `resume` one that has been begun is gone on with.
+    ///
+    /// # Errors
+    /// `AlreadyExists` for a folder with something in it; `Mismatch` where that is a run with other settings; `Io`.
+    pub(super) fn open(config: &Config, resume: bool) -> Result<RunFolder> {
+        let path = config.out.clone().unwrap_or_else(|| PathBuf::from(format!("glebe-{}", timestamp())));
+        let is_empty = match fs::read_dir(&path) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+            Err(error) => return Err(Error::io("read the folder", &path, error)),
+        };
+        let file = path.join(CONFIG);
+        if !is_empty && !resume {
+            let message =
+                "the folder is not empty: choose another one, or go on with the run that it has (resume)";
+            return Err(Error::new(ErrorKind::AlreadyExists, message).at_path(path));
+        }
+        if !is_empty {
+            if !file.exists() {
+                let message = format!("the folder is not empty, but has no {CONFIG}: it is not of a run");
+                return Err(Error::new(ErrorKind::AlreadyExists, message).at_path(path));
+            }
+            check_same(&Config::read(&file, &[])?, config).map_err(|error| error.at_path(&file))?;
+        }
+        fs::create_dir_all(&path).map_err(|error| Error::io("make", &path, error))?;
+        let folder = RunFolder(path);
+        folder.write(CONFIG, config.to_toml()?.as_bytes())?;
+        Ok(folder)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file as a whole, in the place of one that is there.
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        step_export::write(StagedFile::new(self.0.join(name), true)?, bytes, true)
+    }
+}
+
+/// That two configurations differ in nothing that changes numbers.
+fn check_same(before: &Config, now: &Config) -> Result<()> {
+    let (before, now) = (flat(before)?, flat(now)?);
+    let keys: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    for key in keys {
+        if FREE.iter().any(|free| key.starts_with(free)) || before.get(key) == now.get(key) {
+            continue;
+        }
+        let shown = |own: Option<&Value>| own.map_or_else(|| "nothing".to_owned(), Value::to_string);
+        let message = format!(
+            "the run that is gone on with has other settings: {key}: expected {}, got {}",
+            shown(before.get(key)),
+            shown(now.get(key))
+        );
+        return Err(Error::new(ErrorKind::Mismatch, message));
+    }
+    Ok(())
+}
+
+/// All values by their whole keys.
+fn flat(config: &Config) -> Result<std::collections::BTreeMap<String, Value>> {
+    let table: Table = config
+        .to_toml()?
+        .parse()
+        .map_err(|error: toml::de::Error| Error::internal("a configuration").caused_by(error))?;
+    let mut all = std::collections::BTreeMap::new();
+    let mut left = vec![(String::new(), Value::Table(table))];
+    while let Some((name, value)) = left.pop() {
+        match value {
+            Value::Table(table) => {
+                let dot = if name.is_empty() { "" } else { "." };
+                left.extend(table.into_iter().map(|(key, value)| (format!("{name}{dot}{key}"), value)));
+            }
+            value => {
+                all.insert(name, value);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Date and time in UTC: `20260131-235959`.
+fn timestamp() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    stamp(now)
+}
+
+fn stamp(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Civil date of a day count, in eras of 400 years that begin in March (Hinnant 2013, "chrono-compatible low-level date
+    // algorithms").
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + carry;
+    format!("{year:04}{month:02}{day:02}-{:02}{:02}{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `date -u -d @N +%Y%m%d-%H%M%S`.
+    #[test]
+    fn stamps_are_those_of_date() {
+        for (seconds, expected) in [
+            (0, "19700101-000000"),
+            (951_782_399, "20000228-235959"),
+            (951_782_400, "20000229-000000"),
+            (1_709_251_199, "20240229-235959"),
+            (1_709_251_200, "20240301-000000"),
+            (1_735_689_599, "20241231-235959"),
+            (4_107_542_400, "21000301-000000"),
+        ] {
+            assert_eq!(stamp(seconds), expected);
+        }
+    }
+
+    fn config(folder: &Path, settings: &[&str]) -> Config {
+        let mut config = Config::parse("model = \"m.onnx\"", settings).unwrap();
+        config.out = Some(folder.to_owned());
+        config
+    }
+
+    #[test]
+    fn a_folder_is_used_once_or_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        let first = config(&path, &["training.epochs=3"]);
+        RunFolder::open(&first, false).unwrap();
+        assert_eq!(Config::read(path.join(CONFIG), &[]).unwrap(), first);
+        assert_eq!(RunFolder::open(&first, false).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        RunFolder::open(&config(&path, &["training.epochs=5", "run.threads=1"]), true).unwrap();
+        let other = RunFolder::open(&config(&path, &["training.learning_rate=1"]), true).unwrap_err();
+        assert_eq!(other.kind(), ErrorKind::Mismatch);
+        assert!(other.one_line().contains("training.learning_rate: expected 0.0001, got 1.0"), "{other}");
+        let strange = folder.path().join("strange");
+        fs::create_dir(&strange).unwrap();
+        fs::write(strange.join("x"), "y").unwrap();
+        for resume in [false, true] {
+            let error = RunFolder::open(&config(&strange, &[]), resume).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        }
+        assert_eq!(fs::read_dir(&strange).unwrap().count(), 1);
+    }
+}
