@@ -85,6 +85,7 @@ pub(crate) fn run(command: &mut Command) -> Output {
 
 /// What the C programs work on: `bands.onnx` (three bands in, class 1 where the third is greater than the first),
 /// `batches.onnx` (the same for batches of any size), `noisy.onnx` (ONNX Runtime has something to say about it), `in.tif`, `two.tif` (two bands),
+/// `labels.tif` (labels of `in.tif`: see [`label`]),
 /// `weights.safetensors` (a checkpoint of epoch 2 and step 4 whose class 1 is where the second band is greater).
 pub(crate) fn fixtures() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -96,8 +97,9 @@ pub(crate) fn fixtures() -> TempDir {
     let origin = [("epoch", "2"), ("global_step", "4")].map(|(key, text)| (key.to_owned(), text.to_owned()));
     let checkpoint = [("model.weights".to_owned(), weights)].into();
     tensors::write(folder.path().join("weights.safetensors"), &checkpoint, &origin.into(), false).unwrap();
-    raster(&folder.path().join("in.tif"), 3);
-    raster(&folder.path().join("two.tif"), 2);
+    raster(&folder.path().join("in.tif"), 3, sample);
+    raster(&folder.path().join("two.tif"), 2, sample);
+    raster(&folder.path().join("labels.tif"), 1, |_, y, x| label(y, x));
     folder
 }
 
@@ -128,8 +130,13 @@ pub(crate) fn class(y: usize, x: usize) -> f64 {
     f64::from(u8::from(sample(2, y, x) > sample(0, y, x)))
 }
 
+/// The label of a pixel: class 1 below the middle, 9, which is no class, in the four columns on the left.
+pub(crate) fn label(y: usize, x: usize) -> u8 {
+    if x < 4 { 9 } else { u8::from(y >= SIZE.height / 2) }
+}
+
 #[cfg(feature = "raster")]
-fn raster(path: &Path, bands: usize) {
+fn raster(path: &Path, bands: usize, sample: impl Fn(usize, usize, usize) -> u8) {
     use glebe::raster::{Format, RasterWriter, WriteSpec};
 
     let mut spec = WriteSpec::new(SIZE, bands, glebe::DataType::U8);
@@ -141,6 +148,6 @@ fn raster(path: &Path, bands: usize) {
 }
 
 #[cfg(not(feature = "raster"))]
-fn raster(_: &Path, _: usize) {
+fn raster(_: &Path, _: usize, _: impl Fn(usize, usize, usize) -> u8) {
     let _ = (Window::of(SIZE), Samples::zeros(glebe::DataType::U8, [1, 1, 1]));
 }

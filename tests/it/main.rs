@@ -13,6 +13,8 @@ mod bad_inputs;
 mod cancel;
 mod command_line;
 mod exactness;
+mod evaluate;
+mod evaluate_command;
 mod examples;
 mod export;
 mod fixtures;
