@@ -15,6 +15,8 @@ mod command_line;
 mod exactness;
 mod examples;
 mod export;
+mod finetune_bench;
+mod finetune_refusals;
 mod fixtures;
 mod identity;
 mod placement;
