@@ -22,6 +22,7 @@ use crate::table::Table;
 pub(crate) fn run(options: &FinetuneArguments, arguments: &Arguments) -> Result<()> {
     let config = options.configuration()?;
     // Told before hours of work, not after.
+    config.check_out(options.resume)?;
     let report_file =
         options.report.as_ref().map(|path| StagedFile::new(path, options.resume)).transpose()?;
     let mut runtime_options = RuntimeOptions::default();
@@ -32,6 +33,7 @@ pub(crate) fn run(options: &FinetuneArguments, arguments: &Arguments) -> Result<
     let token = CancelToken::new();
     cancel_on_interrupt(&token)?;
     let mut finetuning = Finetuning::new(&runtime, config)?;
+    finetuning.check_metrics()?;
     finetuning.cancel_with(&token)?;
     finetuning.resume(options.resume);
     if !options.json {

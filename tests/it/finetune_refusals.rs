@@ -196,7 +196,7 @@ const LISTS: &[Case] = &[
         NotFound,
         &["@good.csv: line 1", "@nowhere/a.tif"],
     ),
-    ("no list", &["--train", "-"], InvalidArgument, &["data.train", "--train"]),
+    ("no list", &["--train", "-"], InvalidArgument, &["data.train", "at least one list"]),
 ];
 
 const IMAGES: &[Case] = &[
@@ -253,7 +253,7 @@ const IMAGES: &[Case] = &[
         "labels elsewhere",
         &["--train", "@other-place.csv"],
         Mismatch,
-        &["@other-place.csv: line 3", "@moved.tif", "10 pixels"],
+        &["@other-place.csv: line 3", "@moved.tif", "10.0 pixels"],
     ),
     (
         "labels of three bands",
@@ -369,7 +369,7 @@ const IMAGES: &[Case] = &[
         &["data.test", "@four.tif", "3 bands", "4"],
     ),
     ("model of other bands", &["--model", "@five.onnx"], Mismatch, &["@a.tif", "5 bands", "3"]),
-    ("scale 0", &["--scale", "0"], InvalidArgument, &["data.scale", "0"]),
+    ("scale 0", &["--scale", "0"], InvalidArgument, &["data: scale", "0"]),
     ("std 0", &["--std", "0.1,0,0.1"], InvalidArgument, &["data", "std", "0"]),
     ("NaN mean", &["--mean", "nan"], InvalidArgument, &["data", "mean", "NaN"]),
     ("means for two bands", &["--mean", "0.5,0.5"], Mismatch, &["mean", "2", "3 bands"]),

@@ -17,6 +17,7 @@ mod examples;
 mod export;
 mod finetune_bench;
 mod finetune_refusals;
+mod finetune_settings;
 mod fixtures;
 mod identity;
 mod placement;
