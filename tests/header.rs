@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The order of the header.
-const FILES: [&str; 30] = [
+const FILES: [&str; 32] = [
     "status",
     "library",
     "boundary",
@@ -25,6 +25,7 @@ const FILES: [&str; 30] = [
     "trainer",
     "fit_options",
     "run_state",
+    "finetuning_options",
     "loader",
     "metrics",
     "event",
@@ -35,6 +36,7 @@ const FILES: [&str; 30] = [
     "callbacks",
     "checkpoint",
     "export",
+    "finetuning",
 ];
 
 fn root() -> PathBuf {

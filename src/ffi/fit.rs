@@ -262,7 +262,8 @@ pub unsafe extern "C" fn glebe_trainer_infer(
     }
 }
 
-fn split(number: i32) -> Result<Split> {
+/// The part of the data that a number stands for.
+pub(super) fn split(number: i32) -> Result<Split> {
     match number {
         GLEBE_SPLIT_TRAIN => Ok(Split::Train),
         GLEBE_SPLIT_VAL => Ok(Split::Val),
