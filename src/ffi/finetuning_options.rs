@@ -1,4 +1,5 @@
 //! What a finetuning is told.
+#![cfg_attr(not(feature = "raster"), allow(dead_code, reason = "what reads files asks for them"))]
 
 use std::ffi::c_char;
 use std::mem::offset_of;

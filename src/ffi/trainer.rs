@@ -36,6 +36,7 @@ pub struct glebe_trainer(Handle<Inner>);
 
 struct Inner {
     facts: Arc<Facts>,
+    #[cfg_attr(not(feature = "raster"), allow(dead_code, reason = "loaders of rasters ask for it"))]
     contract: Contract,
     work: Mutex<Work>,
 }
@@ -87,6 +88,7 @@ impl glebe_trainer {
     }
 
     /// What the model says of the rasters that it takes.
+    #[cfg(feature = "raster")]
     pub(super) fn contract(&self) -> &Contract {
         &self.0.peek().contract
     }
