@@ -816,7 +816,16 @@ typedef struct glebe_error glebe_error;
 typedef struct glebe_event_context glebe_event_context;
 
 /**
- * Gives the batches of an epoch, one after the other, to one run at a time. Made from arrays or from functions.
+ * A finetuning that is ready to run, once: labelled rasters and a model in, a better model out, as `glebe finetune` does
+ * it. The model is open, the data are looked through, the training step is built; nothing is written yet.
+ *
+ * One call at a time: a call while another is at work, in another thread or in this one (from an event function), is
+ * GLEBE_STATUS_INVALID_STATE; glebe_finetuning_found may be called at any time. May be handed from thread to thread.
+ */
+typedef struct glebe_finetuning glebe_finetuning;
+
+/**
+ * Gives the batches of an epoch, one after the other, to one run at a time. Made from arrays, from functions or from rasters.
  */
 typedef struct glebe_loader glebe_loader;
 
@@ -1685,6 +1694,52 @@ typedef struct {
      */
     int32_t should_stop;
 } glebe_run_state;
+
+/**
+ * What a finetuning is told: a configuration, which is what `glebe finetune --config` takes and every run writes as
+ * config.toml, and settings over it. Fill it with glebe_finetuning_options_init, then set config, config_path or settings.
+ *
+ * The least that it takes is a model and training data: `model = "unet.onnx"` and, in the section data,
+ * `train = "train.csv"`: a list of images and labels, or one pair `IMAGE;LABELS`. All keys are in the library's
+ * documentation of its configuration; one that there is not is an error that names the nearest.
+ *
+ * Everything that pointers point to must stay as it is until the function returns; the library keeps none of it, the
+ * cancel token excepted.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_finetuning_options), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * 1: goes on with what the folder of the run holds, where there is something: with the same settings, but for the
+     * length of the training and what has no effect on its numbers. Default 0: the folder must be new or empty.
+     */
+    int32_t resume;
+    /**
+     * The configuration, in TOML. NULL (default): that of config_path, if any. Relative paths in it are relative to the
+     * working directory.
+     */
+    const char *config;
+    /**
+     * A file with the configuration. NULL (default): none. Not together with config.
+     */
+    const char *config_path;
+    /**
+     * Settings of the form `section.key=value` over it, such as `training.steps=200`. A value that is no TOML is text:
+     * `data.train=train.csv`.
+     */
+    const char *const *settings;
+    /**
+     * Their number. Default 0.
+     */
+    size_t settings_len;
+    /**
+     * Stops the run when it is set, also in the middle of a step; what its checkpoints hold can be gone on from. NULL
+     * (default): none.
+     */
+    const glebe_cancel_token *cancel;
+} glebe_finetuning_options;
 
 /**
  * Number of batches of an epoch; asked when the epoch has begun.
@@ -2716,6 +2771,17 @@ glebe_status glebe_run_state_init(glebe_run_state *state,
                                   size_t size);
 
 /**
+ * Fills `options` with the defaults.
+ *
+ * @param options  the struct to fill.
+ * @param size     sizeof(glebe_finetuning_options).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
+ */
+glebe_status glebe_finetuning_options_init(glebe_finetuning_options *options,
+                                           size_t size);
+
+/**
  * Fills `functions` with the defaults: none.
  *
  * @param functions  the struct to fill.
@@ -2761,6 +2827,29 @@ glebe_status glebe_loader_new_arrays(const glebe_trainer *trainer,
                                      int32_t shuffled,
                                      glebe_loader **out,
                                      glebe_error **error);
+
+/**
+ * A loader of labelled rasters, cut into batches window by window by threads that work ahead: for a trainer of one's own,
+ * what glebe_finetuning_run with this configuration would train on, validate on or test.
+ *
+ * Of the configuration the sections `data`, `labels`, `sampling`, `augmentation` and `run` count, and of `training` the
+ * seed, and steps, epochs and accumulation as far as they say how many samples an epoch has. Its model, and `resume` and
+ * `cancel` of the options, do not.
+ *
+ * @param trainer  the trainer whose batches these are: it tells the sizes of images and labels and the classes, and its
+ *                 model the bands and the normalisation where the configuration does not. It may be freed before the
+ *                 loader.
+ * @param options  where the data are and what becomes of them.
+ * @param split    which part: GLEBE_SPLIT_TRAIN, _VAL or _TEST.
+ * @param out      the loader, to free with glebe_loader_free.
+ * @param error    nullable.
+ * @return as glebe_finetuning_new; GLEBE_STATUS_INVALID_ARGUMENT for a part that the configuration does not have.
+ */
+glebe_status glebe_loader_new_rasters(const glebe_trainer *trainer,
+                                      const glebe_finetuning_options *options,
+                                      int32_t split,
+                                      glebe_loader **out,
+                                      glebe_error **error);
 
 /**
  * Frees the loader. No run that was given it may still be at work.
@@ -3456,6 +3545,103 @@ glebe_status glebe_export(const char *model,
                           const glebe_export_options *options,
                           glebe_buffer *report,
                           glebe_error **error);
+
+/**
+ * Reads the configuration, opens the model, looks through lists, images and labels and builds the training step, which
+ * takes seconds. Writes nothing.
+ *
+ * @param runtime  ONNX Runtime; may be freed afterwards.
+ * @param options  what it is told: a model and training data at least.
+ * @param out      the finetuning, to free with glebe_finetuning_free.
+ * @param error    nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for a setting that is wrong in itself, with its key, or the nearest key to one that
+ *         there is not; GLEBE_STATUS_NOT_FOUND; GLEBE_STATUS_MODEL_INVALID; GLEBE_STATUS_MODEL_UNSUPPORTED with what stands
+ *         in the way of training; GLEBE_STATUS_RASTER_INVALID, GLEBE_STATUS_RASTER_UNSUPPORTED, with the list and the line;
+ *         GLEBE_STATUS_MISMATCH where model, images and labels do not fit together; GLEBE_STATUS_PROVIDER_UNAVAILABLE;
+ *         GLEBE_STATUS_OUT_OF_MEMORY; GLEBE_STATUS_RUNTIME; GLEBE_STATUS_NOT_SUPPORTED in a build without GDAL.
+ */
+glebe_status glebe_finetuning_new(const glebe_runtime *runtime,
+                                  const glebe_finetuning_options *options,
+                                  glebe_finetuning **out,
+                                  glebe_error **error);
+
+/**
+ * What was found: a JSON object with
+ *
+ *  data       for train, val and test (null where there are none): images, windows, how many of these are left out and
+ *             why, the samples of an epoch, the pixels of each class
+ *  preflight  what is trained at what cost, as glebe_trainer_preflight tells it
+ *  length     epochs, and steps of each
+ *  init       the line that says where the checkpoint to start from comes from, and the report of its loading; null
+ *             without one
+ *
+ * @param finetuning  the finetuning, also one that is being run or has been.
+ * @param json        the text; free it with glebe_buffer_free.
+ * @param error       nullable.
+ */
+glebe_status glebe_finetuning_found(const glebe_finetuning *finetuning,
+                                    glebe_buffer *json,
+                                    glebe_error **error);
+
+/**
+ * Lets a function be told of all events of the run: of GLEBE_EVENT_TRAINER_INIT when that begins, then of those of the
+ * training and of the test behind it. Several are called in the order in which they were added, behind those that write
+ * the files of the run.
+ *
+ * @param finetuning  the finetuning.
+ * @param function    the function. Its value ends the run unless it is 0; GLEBE_STATUS_CANCELLED, for example.
+ * @param user_data   nullable: passed to function.
+ * @param destroy     nullable: called once with user_data: when the run has ended, when a finetuning that was not run is
+ *                    freed, or before this function returns where it fails.
+ * @param error       nullable.
+ * @return GLEBE_STATUS_INVALID_STATE for a finetuning that is being run or has been.
+ */
+glebe_status glebe_finetuning_add_events(glebe_finetuning *finetuning,
+                                         glebe_event_fn function,
+                                         void *user_data,
+                                         glebe_destroy_fn destroy,
+                                         glebe_error **error);
+
+/**
+ * Trains, goes back to the best weights, tests them where there are test data, writes the model into the folder of the
+ * run, and scores it on the whole images of validation and test data. The folder is made now.
+ *
+ * A finetuning runs once, whatever comes of it. After an error checkpoints and files stay as the last complete epoch left
+ * them; a new finetuning with `resume` goes on from them.
+ *
+ * @param finetuning  the finetuning.
+ * @param report      nullable: what was done, as the JSON object that `glebe finetune --report` writes: `out` and `model`
+ *                    are paths; free it with glebe_buffer_free.
+ * @param error       nullable.
+ * @return GLEBE_STATUS_ALREADY_EXISTS for a folder with something in it; GLEBE_STATUS_MISMATCH for one with a run of other
+ *         settings; GLEBE_STATUS_INVALID_STATE where it has been run, and for a loss that is not finite;
+ *         GLEBE_STATUS_CANCELLED; GLEBE_STATUS_OUT_OF_MEMORY; GLEBE_STATUS_RUNTIME; errors of files; what an event function
+ *         returned.
+ */
+glebe_status glebe_finetuning_run(glebe_finetuning *finetuning,
+                                  glebe_buffer *report,
+                                  glebe_error **error);
+
+/**
+ * Frees the finetuning. No call that was given it may still be running.
+ *
+ * @param finetuning  nullable.
+ */
+void glebe_finetuning_free(glebe_finetuning *finetuning);
+
+/**
+ * Finetunes in one call: glebe_finetuning_new and glebe_finetuning_run.
+ *
+ * @param runtime  ONNX Runtime.
+ * @param options  what it is told: a model and training data at least.
+ * @param report   nullable: what was done, as glebe_finetuning_run gives it; free it with glebe_buffer_free.
+ * @param error    nullable.
+ * @return as these two.
+ */
+glebe_status glebe_finetune(const glebe_runtime *runtime,
+                            const glebe_finetuning_options *options,
+                            glebe_buffer *report,
+                            glebe_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use glebe::raster::{OpenOptions, Raster};
 
-use harness::{SIZE, class, compile, fixtures, root, run};
+use harness::{SIZE, class, compile, fixtures, label, root, run};
 
 /// Compiles and runs `tests/capi/NAME.c` on fresh fixtures.
 fn program(name: &str) -> tempfile::TempDir {
@@ -153,6 +153,33 @@ fn exported_models() {
 #[test]
 fn exports_under_memcheck() {
     memcheck("tests/capi/export.c", &[""]);
+}
+
+#[test]
+fn finetunings() {
+    let folder = program("finetune");
+    let map = Raster::open(folder.path().join("map.tif"), &OpenOptions::default()).unwrap();
+    let window = glebe::geometry::Window::of(SIZE);
+    let found = map.read(&map.color_bands(), window, glebe::geometry::Padding::Reflect).unwrap().to_f64();
+    let pixels = || (0..SIZE.height).flat_map(|y| (0..SIZE.width).map(move |x| (y, x)));
+    let right = |is: &dyn Fn(usize, usize) -> f64| {
+        let count = pixels().filter(|(y, x)| is(*y, *x) == f64::from(label(*y, *x))).count();
+        count as f64 / SIZE.pixels() as f64
+    };
+    let accuracy = right(&|y, x| found[[0, y, x]]);
+    assert!(accuracy > right(&class), "{accuracy}");
+    let text = std::fs::read_to_string(folder.path().join("report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for part in ["val", "test"] {
+        let scores = report["maps"][part].as_array().unwrap();
+        let own = scores.iter().find(|score| score[0] == "Accuracy").unwrap();
+        assert!((own[1].as_f64().unwrap() - accuracy).abs() < 1e-12, "{part}: {own}, {accuracy}");
+    }
+}
+
+#[test]
+fn finetunings_under_memcheck() {
+    memcheck("tests/capi/finetune.c", &[""]);
 }
 
 #[test]

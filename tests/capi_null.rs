@@ -155,6 +155,39 @@ static inline const char *a_checkpoint(void)
     return file("made.safetensors");
 }
 
+static inline glebe_finetuning_options finetuning_options(void)
+{
+    static char model[1100], train[2100];
+    static const char *settings[] = {model, train, "training.size=16", "training.batch=1", "run.threads=1"};
+    snprintf(model, sizeof model, "model=%s", file("bands.onnx"));
+    snprintf(train, sizeof train, "data.train=%s;%s", file("in.tif"), file("labels.tif"));
+    glebe_finetuning_options options;
+    CHECK(glebe_finetuning_options_init(&options, sizeof options) == GLEBE_STATUS_OK);
+    options.config = "training.epochs = 1";
+    options.settings = settings;
+    options.settings_len = 5;
+    return options;
+}
+
+/* Runs of different cases have different folders. */
+static inline const glebe_finetuning_options *some_finetuning_options(const char *out)
+{
+    static char text[2048];
+    static glebe_finetuning_options options;
+    options = finetuning_options();
+    snprintf(text, sizeof text, "training.epochs = 1\nout = '%s'", file(out));
+    options.config = text;
+    return &options;
+}
+
+static inline glebe_finetuning *a_finetuning(const char *out)
+{
+    glebe_finetuning *finetuning = NULL;
+    glebe_runtime *runtime = a_runtime();
+    CHECK(glebe_finetuning_new(runtime, some_finetuning_options(out), &finetuning, NULL) == GLEBE_STATUS_OK);
+    return finetuning;
+}
+
 static size_t batches_it(void *user_data) { (void)user_data; return 1; }
 static int32_t batch_it(size_t index, glebe_batch *batch, void *user_data)
 {
@@ -202,6 +235,7 @@ static inline void in_event(void (*body)(void), int32_t event)
 }
 
 static glebe_loader *out_loader;
+static glebe_finetuning *out_finetuning;
 static glebe_metrics *out_metrics;
 static glebe_loader *loaders[1];
 static const int32_t splits[1] = {GLEBE_SPLIT_TEST};
@@ -257,6 +291,7 @@ int main(int argc, char **argv)
     export_options.tile = 32;
     glebe_image_init(&image, sizeof image);
     out_loader = MARK;
+    out_finetuning = MARK;
     out_metrics = MARK;
     loaders[0] = a_loader();
     given_fit_options = fit_options();
@@ -299,6 +334,14 @@ fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
         ("glebe_trainer **", _) => "&out_trainer",
         ("const glebe_loader *" | "glebe_loader *", _) => "a_loader()",
         ("glebe_loader **", _) => "&out_loader",
+        ("const glebe_finetuning *" | "glebe_finetuning *", _) => {
+            return format!("a_finetuning(\"run-{case}\")");
+        }
+        ("glebe_finetuning **", _) => "&out_finetuning",
+        ("const glebe_finetuning_options *" | "glebe_finetuning_options *", _) => {
+            return format!("some_finetuning_options(\"run-{case}\")");
+        }
+        ("int32_t", "split") => "GLEBE_SPLIT_TRAIN",
         ("glebe_loader *const *", _) => "loaders",
         ("const glebe_loader_functions *" | "glebe_loader_functions *", _) => "&loader_functions",
         ("const glebe_fit_options *" | "glebe_fit_options *", _) => "&given_fit_options",
@@ -462,7 +505,7 @@ fn null_for_every_pointer() {
     program.push_str(MAIN);
     program.push_str(&invocations);
     program.push_str(
-        "    default: CHECK(0);\n    }\n    CHECK(error == NULL);\n    if (!success) {\n        CHECK(out_runtime == MARK && out_model == MARK && out_prediction == MARK && out_trainer == MARK && out_loader == MARK && out_metrics == MARK);\n        CHECK(buffer.data == NULL && buffer.size == 0);\n    }\n    return 0;\n}\n",
+        "    default: CHECK(0);\n    }\n    CHECK(error == NULL);\n    if (!success) {\n        CHECK(out_runtime == MARK && out_model == MARK && out_prediction == MARK && out_trainer == MARK && out_loader == MARK && out_finetuning == MARK && out_metrics == MARK);\n        CHECK(buffer.data == NULL && buffer.size == 0);\n    }\n    return 0;\n}\n",
     );
     let pointers: usize =
         functions.iter().flat_map(|function| &function.parameters).filter(|p| p.is_pointer()).count();

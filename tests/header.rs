@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The order of the header.
-const FILES: [&str; 32] = [
+const FILES: [&str; 34] = [
     "status",
     "library",
     "boundary",
@@ -27,6 +27,7 @@ const FILES: [&str; 32] = [
     "trainer",
     "fit_options",
     "run_state",
+    "finetuning_options",
     "loader",
     "metrics",
     "event",
@@ -37,6 +38,7 @@ const FILES: [&str; 32] = [
     "callbacks",
     "checkpoint",
     "export",
+    "finetuning",
 ];
 
 fn root() -> PathBuf {

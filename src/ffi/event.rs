@@ -8,7 +8,7 @@ use crate::ffi::boundary::{UserData, borrow, glebe_destroy_fn, neutral, returned
 use crate::ffi::error::glebe_error;
 use crate::ffi::event_context::{Events, glebe_event_context};
 use crate::ffi::status::glebe_status;
-use crate::ffi::trainer::glebe_trainer;
+use crate::ffi::trainer::{Facts, glebe_trainer};
 use crate::hooks::{Callback, Callbacks, Context, Event};
 
 /// The trainer has been made: told once, by glebe_trainer_add_events.
@@ -190,16 +190,30 @@ pub unsafe extern "C" fn glebe_trainer_add_events(
     unsafe {
         status(error, || {
             let trainer = borrow(trainer, "trainer")?;
-            let function = function.ok_or_else(|| Error::invalid("function is NULL"))?;
-            let events = Events::new(Arc::clone(trainer.facts()));
+            let facts = Arc::clone(trainer.facts());
             trainer.enter(|work| {
-                let name = format!("event function {}", work.trainer.callbacks_mut().len() + 1);
-                let mut callbacks = Callbacks::new();
-                callbacks.add(Told { function, events, data, name });
-                work.trainer.add_callbacks(callbacks)
+                let number = work.trainer.callbacks_mut().len() + 1;
+                work.trainer.add_callbacks(told(function, facts, data, number)?)
             })
         })
     }
+}
+
+/// A function of the program as a callback with a number.
+///
+/// # Errors
+/// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for none.
+pub(super) fn told(
+    function: glebe_event_fn,
+    facts: Arc<Facts>,
+    data: UserData,
+    number: usize,
+) -> Result<Callbacks> {
+    let function = function.ok_or_else(|| Error::invalid("function is NULL"))?;
+    let mut callbacks = Callbacks::new();
+    let name = format!("event function {number}");
+    callbacks.add(Told { function, events: Events::new(facts), data, name });
+    Ok(callbacks)
 }
 
 /// A function of the program as a callback.

@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-use crate::data::{ArrayLoader, Batch, Loader};
+use crate::data::{ArrayLoader, Batch, Loader, Split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::batch::{batch, glebe_batch};
 use crate::ffi::boundary::{
@@ -14,10 +14,12 @@ use crate::ffi::boundary::{
 };
 use crate::ffi::error::glebe_error;
 use crate::ffi::field::flag;
+use crate::ffi::finetuning_options::{Asked, asked, glebe_finetuning_options};
+use crate::ffi::fit;
 use crate::ffi::status::glebe_status;
 use crate::ffi::trainer::glebe_trainer;
 
-/// Gives the batches of an epoch, one after the other, to one run at a time. Made from arrays or from functions.
+/// Gives the batches of an epoch, one after the other, to one run at a time. Made from arrays, from functions or from rasters.
 pub struct glebe_loader(Mutex<Box<dyn Loader + Send>>);
 
 impl glebe_loader {
@@ -208,6 +210,55 @@ pub unsafe extern "C" fn glebe_loader_new_arrays(
             Ok(())
         })
     }
+}
+
+/// A loader of labelled rasters, cut into batches window by window by threads that work ahead: for a trainer of one's own,
+/// what glebe_finetuning_run with this configuration would train on, validate on or test.
+///
+/// Of the configuration the sections `data`, `labels`, `sampling`, `augmentation` and `run` count, and of `training` the
+/// seed, and steps, epochs and accumulation as far as they say how many samples an epoch has. Its model, and `resume` and
+/// `cancel` of the options, do not.
+///
+/// @param trainer  the trainer whose batches these are: it tells the sizes of images and labels and the classes, and its
+///                 model the bands and the normalisation where the configuration does not. It may be freed before the
+///                 loader.
+/// @param options  where the data are and what becomes of them.
+/// @param split    which part: GLEBE_SPLIT_TRAIN, _VAL or _TEST.
+/// @param out      the loader, to free with glebe_loader_free.
+/// @param error    nullable.
+/// @return as glebe_finetuning_new; GLEBE_STATUS_INVALID_ARGUMENT for a part that the configuration does not have.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn glebe_loader_new_rasters(
+    trainer: *const glebe_trainer,
+    options: *const glebe_finetuning_options,
+    split: i32,
+    out: *mut *mut glebe_loader,
+    error: *mut *mut glebe_error,
+) -> glebe_status {
+    // SAFETY: all pointers are NULL or as the header's contract wants them.
+    unsafe {
+        status(error, || {
+            let trainer = borrow(trainer, "trainer")?;
+            let asked = asked(options)?;
+            let split = fit::split(split)?;
+            let out = Out::new(out, "out")?;
+            out.put(rasters(trainer, &asked, split)?);
+            Ok(())
+        })
+    }
+}
+
+#[cfg(feature = "raster")]
+fn rasters(trainer: &glebe_trainer, asked: &Asked<'_>, split: Split) -> Result<*mut glebe_loader> {
+    let facts = trainer.facts();
+    let (images, logits) = (&facts.image_shape, &facts.logits_shape);
+    Ok(glebe_loader::boxed(asked.config()?.loader(split, trainer.contract(), images, logits)?))
+}
+
+#[cfg(not(feature = "raster"))]
+fn rasters(_: &glebe_trainer, _: &Asked<'_>, _: Split) -> Result<*mut glebe_loader> {
+    let message = "this build of glebe reads no files: it lacks the feature raster";
+    Err(Error::new(ErrorKind::NotSupported, message))
 }
 
 fn copied<T: Copy>(values: &[T]) -> Result<Vec<T>> {

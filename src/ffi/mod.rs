@@ -31,6 +31,8 @@ mod event_arrays;
 mod event_context;
 mod export;
 mod field;
+mod finetuning;
+mod finetuning_options;
 mod fit;
 mod fit_options;
 mod image;

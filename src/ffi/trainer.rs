@@ -17,6 +17,7 @@ use crate::ffi::status::glebe_status;
 use crate::ffi::trainer_options::{asked, glebe_trainer_options};
 use crate::finetune::{Applied, FitOptions, TrainState, TrainStep, Trainer, preflight};
 use crate::hooks::Callbacks;
+use crate::model::Contract;
 use crate::weights::tensors::{Elements, NamedTensor};
 
 /// Trained weights and the running statistics that steps update.
@@ -35,6 +36,8 @@ pub struct glebe_trainer(Handle<Inner>);
 
 struct Inner {
     facts: Arc<Facts>,
+    #[cfg_attr(not(feature = "raster"), allow(dead_code, reason = "loaders of rasters ask for it"))]
+    contract: Contract,
     work: Mutex<Work>,
 }
 
@@ -44,6 +47,17 @@ pub(super) struct Facts {
     pub(super) tensors: Vec<(CString, Vec<usize>)>,
     pub(super) image_shape: Vec<usize>,
     pub(super) logits_shape: Vec<usize>,
+}
+
+impl Facts {
+    pub(super) fn of(step: &TrainStep) -> Result<Facts> {
+        let tensors = step.weights()?.into_iter().map(|(name, tensor)| (c_text(name), tensor.shape));
+        Ok(Facts {
+            tensors: tensors.collect(),
+            image_shape: step.image_shape().to_vec(),
+            logits_shape: step.logits_shape().to_vec(),
+        })
+    }
 }
 
 pub(super) struct Work {
@@ -72,6 +86,12 @@ impl glebe_trainer {
     pub(super) fn facts(&self) -> &Arc<Facts> {
         &self.0.peek().facts
     }
+
+    /// What the model says of the rasters that it takes.
+    #[cfg(feature = "raster")]
+    pub(super) fn contract(&self) -> &Contract {
+        &self.0.peek().contract
+    }
 }
 
 /// Builds a training step; takes seconds.
@@ -97,20 +117,18 @@ pub unsafe extern "C" fn glebe_trainer_new(
             let model = borrow(model, "model")?;
             let asked = asked(options)?;
             let out = Out::new(out, "out")?;
-            let mut step = model.0.enter(|opened| TrainStep::new(&opened.model, &asked.step, &asked.run))?;
+            let (contract, mut step) = model.0.enter(|opened| {
+                let step = TrainStep::new(&opened.model, &asked.step, &asked.run)?;
+                Ok((opened.model.contract().clone(), step))
+            })?;
             if let Some(token) = &asked.cancel {
                 step.cancel_with(token)?;
             }
-            let tensors = step.weights()?.into_iter().map(|(name, tensor)| (c_text(name), tensor.shape));
-            let facts = Arc::new(Facts {
-                tensors: tensors.collect(),
-                image_shape: step.image_shape().to_vec(),
-                logits_shape: step.logits_shape().to_vec(),
-            });
+            let facts = Arc::new(Facts::of(&step)?);
             // Nothing to fit until it is said how.
             let trainer = Trainer::new(step, FitOptions::new(0, 0.0), Callbacks::new())?;
             let work = Mutex::new(Work { trainer, logits: None, has_fit_options: false });
-            out.put(Box::into_raw(Box::new(glebe_trainer(Handle::new(Inner { facts, work })))));
+            out.put(Box::into_raw(Box::new(glebe_trainer(Handle::new(Inner { facts, contract, work })))));
             Ok(())
         })
     }

@@ -5,22 +5,19 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::data::{
-    Dataset, DatasetOptions, Found, ListItem, Loader, RasterLoader, Split, Use, read_all, read_list,
-    shared_image,
-};
+use crate::data::{Dataset, Found, Loader, RasterLoader, Split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::config::Config;
+use crate::finetune::config::data::{BatchSizes, Source};
 use crate::finetune::metric_names::MetricNames;
 use crate::finetune::preflight::{Preflight, preflight};
 use crate::finetune::run_folder::RunFolder;
 use crate::finetune::scoring::ScoreKeeper;
 use crate::finetune::step::TrainStep;
 use crate::finetune::trainer::Trainer;
-use crate::geometry::Band;
 use crate::hooks::Callbacks;
 use crate::metrics::peak_rss_mib;
-use crate::model::{Model, ModelOptions, Normalisation, Tags};
+use crate::model::{Model, ModelOptions, Tags};
 use crate::runtime::{CancelToken, Runtime};
 use crate::segment::{SegmentOptions, Segmenter};
 use crate::weights::checkpoint::Checkpoint;
@@ -146,29 +143,16 @@ impl Finetuning {
         if let Some(refusal) = preflight.refusal() {
             return Err(refusal.at_path(&config.model));
         }
-        let channels = preflight.outputs.ok_or_else(|| Error::internal("a step without logits"))?;
-        let classes = channels[1].max(2);
-        let names = class_names(&config, contract.class_names(), classes)?;
-        let data = Data::open(&config, &model, classes, step_options.size)?;
-        contract.check_channels(data.train.bands()).map_err(|error| match data.train.items().next() {
-            Some(item) => item.locate(error.at_path(&item.image)),
-            None => error,
-        })?;
-        let label_size = [channels[2], channels[3]];
+        let logits = preflight.outputs.ok_or_else(|| Error::internal("a step without logits"))?;
         let (batch, size) = (step_options.batch, step_options.size);
-        let loader = |data: &Dataset, is_test: bool| {
-            let mut options = config.evaluation_loader(batch, size, is_test);
-            options.label_size = label_size;
-            RasterLoader::new(data, options)
-        };
-        let mut training = config.training_loader(batch, size);
-        training.label_size = label_size;
-        let part = |name: &'static str| move |error: Error| in_part(name, error);
-        let train = RasterLoader::new(&data.train, training).map_err(part("training data"))?;
-        let val = data.val.as_ref().map(|data| loader(data, false)).transpose();
-        let val = val.map_err(part("validation data"))?;
-        let test = data.test.as_ref().map(|data| loader(data, true)).transpose();
-        let test = test.map_err(part("test data"))?;
+        let sizes = BatchSizes::of(&[batch, 0, size[0], size[1]], &logits)?;
+        let names = class_names(&config, contract.class_names(), sizes.classes)?;
+        let source = Source::new(&config, contract, sizes)?;
+        let data = source.parts()?;
+        source.check_bands(&data.train, data.train.bands())?;
+        let train = source.loader(&data.train, Split::Train)?;
+        let val = data.val.as_ref().map(|own| source.loader(own, Split::Val)).transpose()?;
+        let test = data.test.as_ref().map(|own| source.loader(own, Split::Test)).transpose()?;
         let tags = tags(&config, &data.train, &names, size);
         tags.check(contract)?;
         // What the run itself would refuse.
@@ -176,7 +160,7 @@ impl Finetuning {
         config.callbacks(Path::new(""), &fit, 1, val.is_some())?;
         fit.check()?;
         let scoring = fit.scoring.unwrap_or_default();
-        let metrics = ScoreKeeper::new(&scoring, channels[1])?.metrics(vec![("Loss".to_owned(), 0.0)])?;
+        let metrics = ScoreKeeper::new(&scoring, logits[1])?.metrics(vec![("Loss".to_owned(), 0.0)])?;
         let metrics = MetricNames::new(if val.is_some() { &metrics } else { &[] });
         let mut step = TrainStep::new(&model, &step_options, &config.run_options())?;
         let init = load(&config, &mut step)?;
@@ -220,6 +204,11 @@ impl Finetuning {
             val: self.val.as_ref().map(|own| own.found().clone()),
             test: self.test.as_ref().map(|own| own.found().clone()),
         }
+    }
+
+    /// The training step, before its first update.
+    pub fn step(&self) -> &TrainStep {
+        &self.step
     }
 
     /// What is trained, at what cost.
@@ -300,11 +289,11 @@ impl Finetuning {
         };
         folder.write(MODEL, &bytes)?;
         let best = best.and_then(|(name, _)| Some((name, trainer.best.value?)));
-        let state = trainer.state().clone();
+        let (state, token) = (trainer.state().clone(), trainer.step().token.clone());
         // Its sessions and weights are not needed any more.
         drop(trainer);
         let maps = match config.outputs.maps {
-            true => score(&runtime, &config, &model, &names, &scored)?,
+            true => score(&runtime, &config, &model, &names, &scored, token.as_ref())?,
             false => Maps::default(),
         };
         Ok(FinetuneReport {
@@ -332,6 +321,7 @@ fn score(
     model: &Path,
     names: &[String],
     [val, test]: &[Option<Dataset>; 2],
+    token: Option<&CancelToken>,
 ) -> Result<Maps> {
     if val.is_none() && test.is_none() {
         return Ok(Maps::default());
@@ -340,6 +330,9 @@ fn score(
     let mut options = SegmentOptions::default();
     (options.provider, options.threads) = (config.run.device.clone(), config.run.threads);
     let mut segmenter = Segmenter::new(&model, options)?;
+    if let Some(token) = token {
+        segmenter = segmenter.cancel_with(token);
+    }
     let names = (!names.is_empty()).then_some(names);
     let mut of = |data: &Option<Dataset>| -> Result<Option<Vec<(String, f64)>>> {
         let Some(data) = data else { return Ok(None) };
@@ -348,107 +341,6 @@ fn score(
         Ok(Some(record.iter().filter_map(|(name, value)| Some((name.to_owned(), value.as_f64()?))).collect()))
     };
     Ok(Maps { val: of(val)?, test: of(test)? })
-}
-
-/// The parts of the data.
-struct Data {
-    train: Dataset,
-    val: Option<Dataset>,
-    test: Option<Dataset>,
-}
-
-impl Data {
-    fn open(config: &Config, model: &Model, classes: usize, size: [usize; 2]) -> Result<Data> {
-        let options = dataset_options(config, model, classes)?;
-        let root = config.data.root.as_deref();
-        let read = |lists: &[String], split: Split, key: &str| -> Result<Vec<ListItem>> {
-            let mut items = Vec::new();
-            for list in lists {
-                items.extend(read_list(list, root, split).map_err(|error| in_part(key, error))?);
-            }
-            Ok(items)
-        };
-        let open = |items: Vec<ListItem>, key: &str| {
-            Dataset::open(items, options.clone()).map_err(|error| in_part(key, error))
-        };
-        let items = read(&config.data.train, Split::Train, "data.train")?;
-        let tests = match config.data.test.is_empty() {
-            true => tests_of_areas(config, root)?,
-            false => read(&config.data.test, Split::Test, "data.test")?,
-        };
-        let vals = read(&config.data.val, Split::Val, "data.val")?;
-        for (other, name) in [(&vals, "validation"), (&tests, "test")] {
-            if let Some(image) = shared_image(&items, other) {
-                tracing::warn!("{} is in both the training and the {name} data", image.display());
-            }
-        }
-        let whole = open(items, "data.train")?;
-        let test = (!tests.is_empty()).then(|| open(tests, "data.test")).transpose()?;
-        let (train, val) = match config.division(size) {
-            Some(division) => {
-                let divided = whole.divide(&division);
-                let (train, val) = divided.map_err(|error| in_part("data.val_fraction", error))?;
-                (train, Some(val))
-            }
-            None => (whole, (!vals.is_empty()).then(|| open(vals, "data.val")).transpose()?),
-        };
-        for (other, key) in [(&val, "data.val"), (&test, "data.test")] {
-            let Some((other, item)) = other.as_ref().and_then(|own| Some((own, own.items().next()?))) else {
-                continue;
-            };
-            if other.bands() != train.bands() {
-                let message = format!(
-                    "expected {} bands as in the training data, got {}",
-                    train.bands(),
-                    other.bands()
-                );
-                let error = Error::new(ErrorKind::Mismatch, message).at_path(&item.image);
-                return Err(in_part(key, item.locate(error)));
-            }
-        }
-        Ok(Data { train, val, test })
-    }
-}
-
-/// Lines for tests of lists of areas that are given for the training.
-fn tests_of_areas(config: &Config, root: Option<&Path>) -> Result<Vec<ListItem>> {
-    let mut items = Vec::new();
-    for list in &config.data.train {
-        items.extend(read_all(list, root)?);
-    }
-    items.retain(|item| item.usage == Some(Use::Split(Split::Test)));
-    Ok(items)
-}
-
-fn dataset_options(config: &Config, model: &Model, classes: usize) -> Result<DatasetOptions> {
-    let own = model.contract().normalisation();
-    let pick = |asked: &Option<Vec<f64>>, own: &[f64]| asked.clone().unwrap_or_else(|| own.to_vec());
-    let data = &config.data;
-    let normalisation = Normalisation::new(
-        pick(&data.scale, own.scale()),
-        pick(&data.mean, own.mean()),
-        pick(&data.std, own.std()),
-    )
-    .map_err(|error| in_part("data", error))?;
-    let mut options = DatasetOptions::new(classes, normalisation);
-    options.bands = match &data.bands {
-        Some(numbers) if numbers.is_empty() => {
-            return Err(Error::invalid("data.bands: expected at least one, got none"));
-        }
-        Some(numbers) => Some(
-            numbers
-                .iter()
-                .map(|number| Band::new(*number))
-                .collect::<Result<_>>()
-                .map_err(|error| in_part("data.bands", error))?,
-        ),
-        None => model.contract().bands().map(<[Band]>::to_vec),
-    };
-    options.nodata_rule = data.nodata_rule;
-    options.labels = config.labels.clone();
-    options.open = config.open_options();
-    options.threads = config.run.loader_threads.max(1);
-    Ok(options)
 }
 
 /// Names of the classes: those that are set, else the model's, if there are as many.
@@ -488,9 +380,4 @@ fn load(config: &Config, step: &mut TrainStep) -> Result<Option<(String, Report)
     let message = checkpoint.origin().message();
     let report = step.load_checkpoint(&checkpoint, &options.mapping)?;
     Ok(Some((message, report)))
-}
-
-/// Says which part of the data or which key an error is about.
-fn in_part(part: &str, error: Error) -> Error {
-    Error::new(error.kind(), part).caused_by(error.one_line())
 }

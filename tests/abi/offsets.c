@@ -200,6 +200,15 @@ _Static_assert(offsetof(glebe_run_state, learning_rate) == 48, "");
 _Static_assert(offsetof(glebe_run_state, split) == 56, "");
 _Static_assert(offsetof(glebe_run_state, should_stop) == 60, "");
 
+_Static_assert(sizeof(glebe_finetuning_options) == 48, "");
+_Static_assert(offsetof(glebe_finetuning_options, struct_size) == 0, "");
+_Static_assert(offsetof(glebe_finetuning_options, resume) == 4, "");
+_Static_assert(offsetof(glebe_finetuning_options, config) == 8, "");
+_Static_assert(offsetof(glebe_finetuning_options, config_path) == 16, "");
+_Static_assert(offsetof(glebe_finetuning_options, settings) == 24, "");
+_Static_assert(offsetof(glebe_finetuning_options, settings_len) == 32, "");
+_Static_assert(offsetof(glebe_finetuning_options, cancel) == 40, "");
+
 _Static_assert(sizeof(glebe_loader_functions) == 56, "");
 _Static_assert(offsetof(glebe_loader_functions, struct_size) == 0, "");
 _Static_assert(offsetof(glebe_loader_functions, reserved) == 4, "");

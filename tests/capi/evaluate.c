@@ -70,7 +70,7 @@ int main(int argc, char **argv)
 
     /* one image */
     options.ignore_index = "9, -1";
-    const char *one[] = {pair_of("in.tif", "labels.tif")};
+    const char *one[] = {pair_of("in.tif", "halves.tif")};
     glebe_buffer scores = {NULL, 0}, report = {NULL, 0};
     OK(glebe_evaluate(model, one, 1, &options, &segment, &scores, &report, &error));
     char text[256];
@@ -91,7 +91,7 @@ int main(int argc, char **argv)
     glebe_buffer_free(&scores);
 
     /* two images, other classes, names, progress; the user data is released in every outcome */
-    write_list("areas.csv", "in.tif,labels.tif,val\nin.tif,labels.tif,trn\nin.tif,labels.tif,val\n");
+    write_list("areas.csv", "in.tif,halves.tif,val\nin.tif,halves.tif,trn\nin.tif,halves.tif,val\n");
     const char *list[] = {file("areas.csv")};
     witness w = {{0, 0}, 0, 0};
     const char *const names[] = {"high", "low"};

@@ -85,8 +85,9 @@ pub(crate) fn run(command: &mut Command) -> Output {
 
 /// What the C programs work on: `bands.onnx` (three bands in, class 1 where the third is greater than the first),
 /// `batches.onnx` (the same for batches of any size), `noisy.onnx` (ONNX Runtime has something to say about it), `in.tif`, `two.tif` (two bands),
-/// `labels.tif` (labels of `in.tif`: see [`label`]),
-/// `weights.safetensors` (a checkpoint of epoch 2 and step 4 whose class 1 is where the second band is greater).
+/// `labels.tif` (class 1 where the second band of `in.tif` is greater than the first), `wrong.tif` (the same with a 7 at row
+/// 5, column 9), `halves.tif` (other labels of `in.tif`: see [`half`]), `weights.safetensors` (a checkpoint of epoch 2 and
+/// step 4 whose class 1 is where the second band is greater).
 pub(crate) fn fixtures() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bands.onnx"), model(false, Dim::Fixed(1))).unwrap();
@@ -97,9 +98,11 @@ pub(crate) fn fixtures() -> TempDir {
     let origin = [("epoch", "2"), ("global_step", "4")].map(|(key, text)| (key.to_owned(), text.to_owned()));
     let checkpoint = [("model.weights".to_owned(), weights)].into();
     tensors::write(folder.path().join("weights.safetensors"), &checkpoint, &origin.into(), false).unwrap();
-    raster(&folder.path().join("in.tif"), 3, sample);
-    raster(&folder.path().join("two.tif"), 2, sample);
-    raster(&folder.path().join("labels.tif"), 1, |_, y, x| label(y, x));
+    raster(&folder.path().join("in.tif"), 3);
+    raster(&folder.path().join("two.tif"), 2);
+    labels(&folder.path().join("labels.tif"), label);
+    labels(&folder.path().join("wrong.tif"), |y, x| if (y, x) == (5, 9) { 7 } else { label(y, x) });
+    labels(&folder.path().join("halves.tif"), half);
     folder
 }
 
@@ -131,23 +134,38 @@ pub(crate) fn class(y: usize, x: usize) -> f64 {
 }
 
 /// The label of a pixel: class 1 below the middle, 9, which is no class, in the four columns on the left.
-pub(crate) fn label(y: usize, x: usize) -> u8 {
+pub(crate) fn half(y: usize, x: usize) -> u8 {
     if x < 4 { 9 } else { u8::from(y >= SIZE.height / 2) }
 }
 
+/// The label of a pixel, which `labels.tif` has.
+pub(crate) fn label(y: usize, x: usize) -> u8 {
+    u8::from(sample(1, y, x) > sample(0, y, x))
+}
+
+fn raster(path: &Path, bands: usize) {
+    write(
+        path,
+        ndarray::Array3::from_shape_fn((bands, SIZE.height, SIZE.width), |(c, y, x)| sample(c, y, x)),
+    );
+}
+
+fn labels(path: &Path, label: impl Fn(usize, usize) -> u8) {
+    write(path, ndarray::Array3::from_shape_fn((1, SIZE.height, SIZE.width), |(_, y, x)| label(y, x)));
+}
+
 #[cfg(feature = "raster")]
-fn raster(path: &Path, bands: usize, sample: impl Fn(usize, usize, usize) -> u8) {
+fn write(path: &Path, block: ndarray::Array3<u8>) {
     use glebe::raster::{Format, RasterWriter, WriteSpec};
 
-    let mut spec = WriteSpec::new(SIZE, bands, glebe::DataType::U8);
+    let mut spec = WriteSpec::new(SIZE, block.dim().0, glebe::DataType::U8);
     spec.format = Format::GTiff;
     let mut writer = RasterWriter::create(path, spec).unwrap();
-    let block = ndarray::Array3::from_shape_fn((bands, SIZE.height, SIZE.width), |(c, y, x)| sample(c, y, x));
     writer.write(Window::of(SIZE), Samples::U8(block).view()).unwrap();
     writer.finish().unwrap();
 }
 
 #[cfg(not(feature = "raster"))]
-fn raster(_: &Path, _: usize, _: impl Fn(usize, usize, usize) -> u8) {
+fn write(_: &Path, _: ndarray::Array3<u8>) {
     let _ = (Window::of(SIZE), Samples::zeros(glebe::DataType::U8, [1, 1, 1]));
 }

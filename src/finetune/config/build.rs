@@ -41,17 +41,8 @@ impl Config {
         if self.data.train.is_empty() {
             return wrong("data.train: expected at least one list or IMAGE;LABELS, got none");
         }
-        if !self.data.val.is_empty() && self.data.val_fraction != 0.0 {
-            return wrong("data.val and data.val_fraction: expected one of them, got both");
-        }
-        if self.training.epochs == Some(0) || self.training.steps == Some(0) {
-            return wrong("training.epochs and training.steps: expected 1 or more, got 0");
-        }
         if self.training.batch == Some(0) || self.training.size.is_some_and(|size| size.contains(&0)) {
             return wrong("training.batch and training.size: expected 1 or more, got 0");
-        }
-        if self.training.accumulate == 0 {
-            return wrong("training.accumulate: expected 1 batch an update or more, got 0");
         }
         if !(0.0..=100.0).contains(&self.sampling.min_annotated) {
             let got = self.sampling.min_annotated;
@@ -66,6 +57,24 @@ impl Config {
         }
         if self.training.averages && self.optimizer.ema_decay.is_none() {
             return wrong("training.averages: there are none without optimizer.ema_decay");
+        }
+        self.check_data()
+    }
+
+    /// As [`Config::check`], of what makes the batches.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the key.
+    pub(in crate::finetune) fn check_data(&self) -> Result<()> {
+        let wrong = |message: &str| Err(Error::invalid(message));
+        if !self.data.val.is_empty() && self.data.val_fraction != 0.0 {
+            return wrong("data.val and data.val_fraction: expected one of them, got both");
+        }
+        if self.training.epochs == Some(0) || self.training.steps == Some(0) {
+            return wrong("training.epochs and training.steps: expected 1 or more, got 0");
+        }
+        if self.training.accumulate == 0 {
+            return wrong("training.accumulate: expected 1 batch an update or more, got 0");
         }
         if self.run.threads > 1024 || self.run.loader_threads > 1024 {
             return wrong("run.threads and run.loader_threads: expected 0 to 1024");

@@ -1,6 +1,7 @@
 //! Everything that a finetuning is told: the same names in a TOML file, in Rust, in C and on the command line.
 
 mod build;
+pub(super) mod data;
 mod read;
 mod sections;
 mod text;
