@@ -85,7 +85,7 @@ pub(crate) fn run(command: &mut Command) -> Output {
 
 /// What the C programs work on: `bands.onnx` (three bands in, class 1 where the third is greater than the first),
 /// `batches.onnx` (the same for batches of any size), `noisy.onnx` (ONNX Runtime has something to say about it), `in.tif`, `two.tif` (two bands),
-/// `labels.tif` (labels of `in.tif`: see [`label`]),
+/// `labels.tif` and `halves.tif` (labels of `in.tif`: see [`label`]; the latter without any that is no class),
 /// `weights.safetensors` (a checkpoint of epoch 2 and step 4 whose class 1 is where the second band is greater).
 pub(crate) fn fixtures() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -99,6 +99,7 @@ pub(crate) fn fixtures() -> TempDir {
     tensors::write(folder.path().join("weights.safetensors"), &checkpoint, &origin.into(), false).unwrap();
     raster(&folder.path().join("in.tif"), 3, sample);
     raster(&folder.path().join("two.tif"), 2, sample);
+    raster(&folder.path().join("halves.tif"), 1, |_, y, _| label(y, 4));
     raster(&folder.path().join("labels.tif"), 1, |_, y, x| label(y, x));
     folder
 }
