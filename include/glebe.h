@@ -1633,6 +1633,11 @@ typedef struct {
      * Ends every epoch after so many training batches, for trials. 0 (default): it does not.
      */
     uint64_t limit_train_batches;
+    /**
+     * Ends the training after so many updates in all, those counted that are done; within an epoch where they come to
+     * that, with its validation and checkpoints as after a whole one. 0 (default): it ends with the last epoch.
+     */
+    uint64_t max_steps;
 } glebe_fit_options;
 
 /**

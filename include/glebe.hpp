@@ -1453,6 +1453,8 @@ struct FitOptions {
     bool allow_non_finite = false;
     /// Ends every epoch after so many training batches, for trials. 0: it does not.
     std::uint64_t limit_train_batches = 0;
+    /// Ends the training after so many updates in all, those counted that are done. 0: it ends with the last epoch.
+    std::uint64_t max_steps = 0;
 };
 
 /// Which weights of a checkpoint are loaded: glebe_load_options.
@@ -1555,6 +1557,7 @@ public:
         given_.evaluate_averages = options.evaluate_averages ? 1 : 0;
         given_.allow_non_finite = options.allow_non_finite ? 1 : 0;
         given_.limit_train_batches = options.limit_train_batches;
+        given_.max_steps = options.max_steps;
     }
     FitCall(const FitCall &) = delete;
     FitCall &operator=(const FitCall &) = delete;

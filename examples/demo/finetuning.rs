@@ -44,10 +44,13 @@ pub(crate) fn run(runtime: &Runtime, folder: &Path, model: &Path) -> Result<()> 
         [sampling]
         kind = "balanced"
         [training]
-        steps = 300
+        steps = 1000
         batch = 4
         size = 64
-        learning_rate = 0.3
+        learning_rate = 0.1
+        # Not the constant that keeps its ratios finite.
+        params = "weights,bias"
+        best = "val/MeanIoU"
         [schedule]
         kind = "cosine"
         "#,

@@ -112,16 +112,19 @@ pub struct glebe_fit_options {
     pub reserved: i32,
     /// Ends every epoch after so many training batches, for trials. 0 (default): it does not.
     pub limit_train_batches: u64,
+    /// Ends the training after so many updates in all, those counted that are done; within an epoch where they come to
+    /// that, with its validation and checkpoints as after a whole one. 0 (default): it ends with the last epoch.
+    pub max_steps: u64,
 }
 
 layout!(
-    glebe_fit_options, 200;
+    glebe_fit_options, 208;
     struct_size 0, tail 4, epochs 8, learning_rate 16, accumulate 24, validate_every 32, seed 40, split_index 48,
     splits 56, schedule 64, checkpoint_mode 68, schedule_warm_up 72, schedule_least 80, schedule_gamma 88,
     schedule_size 96, schedule_milestones 104, schedule_milestones_len 112, checkpoint_folder 120,
     checkpoint_every 128, checkpoint_keep 136, checkpoint_best 144, class_names 152, class_names_len 160, scores 168,
     score_training 172, reload_best 176, evaluate_averages 180, allow_non_finite 184, reserved 188,
-    limit_train_batches 192
+    limit_train_batches 192, max_steps 200
 );
 
 // SAFETY: repr(C), its size first, fields without gaps (asserted above), numbers and raw pointers only.
@@ -162,6 +165,7 @@ unsafe impl Versioned for glebe_fit_options {
             allow_non_finite: 0,
             reserved: 0,
             limit_train_batches: 0,
+            max_steps: 0,
         }
     }
 }
@@ -215,6 +219,7 @@ pub(super) unsafe fn fit_options(options: *const glebe_fit_options) -> Result<Fi
     options.allow_non_finite = flag("allow_non_finite", given.allow_non_finite)?;
     let limit = usize::try_from(given.limit_train_batches).unwrap_or(usize::MAX);
     options.limit_train_batches = (limit > 0).then_some(limit);
+    options.max_steps = (given.max_steps > 0).then_some(given.max_steps);
     Ok(options)
 }
 

@@ -155,7 +155,7 @@ _Static_assert(offsetof(glebe_trainer_options, feature_folder) == 240, "");
 _Static_assert(offsetof(glebe_trainer_options, seed) == 248, "");
 _Static_assert(offsetof(glebe_trainer_options, cancel) == 256, "");
 
-_Static_assert(sizeof(glebe_fit_options) == 200, "");
+_Static_assert(sizeof(glebe_fit_options) == 208, "");
 _Static_assert(offsetof(glebe_fit_options, struct_size) == 0, "");
 _Static_assert(offsetof(glebe_fit_options, tail) == 4, "");
 _Static_assert(offsetof(glebe_fit_options, epochs) == 8, "");
@@ -186,6 +186,7 @@ _Static_assert(offsetof(glebe_fit_options, evaluate_averages) == 180, "");
 _Static_assert(offsetof(glebe_fit_options, allow_non_finite) == 184, "");
 _Static_assert(offsetof(glebe_fit_options, reserved) == 188, "");
 _Static_assert(offsetof(glebe_fit_options, limit_train_batches) == 192, "");
+_Static_assert(offsetof(glebe_fit_options, max_steps) == 200, "");
 
 _Static_assert(sizeof(glebe_run_state) == 64, "");
 _Static_assert(offsetof(glebe_run_state, struct_size) == 0, "");

@@ -157,6 +157,31 @@ static void a_run_stops_early(void)
     glebe_trainer_free(trainer);
 }
 
+/* Two batches an epoch: the third update ends the run within the second epoch. */
+static void a_run_ends_after_its_steps(void)
+{
+    glebe_trainer *trainer = new_trainer();
+    glebe_fit_options options = fit_options(50);
+    CHECK(options.max_steps == 0);
+    options.max_steps = 3;
+    OK(glebe_trainer_set_fit_options(trainer, &options, &error));
+    glebe_loader *train = arrays(trainer, 0, 2);
+    OK(glebe_trainer_fit(trainer, train, NULL, &error));
+    glebe_run_state state;
+    CHECK(glebe_run_state_init(&state, sizeof state) == GLEBE_STATUS_OK);
+    OK(glebe_trainer_run_state(trainer, &state, &error));
+    CHECK(state.epoch == 2 && state.global_step == 3);
+
+    /* A program of the first version does not know the field. */
+    options.struct_size = offsetof(glebe_fit_options, max_steps);
+    OK(glebe_trainer_set_fit_options(trainer, &options, &error));
+    options.struct_size -= 8;
+    FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "struct_size is 192, expected at least 200",
+          glebe_trainer_set_fit_options(trainer, &options, &error));
+    glebe_loader_free(train);
+    glebe_trainer_free(trainer);
+}
+
 static void options_are_checked(void)
 {
     glebe_trainer *trainer = new_trainer();
@@ -191,6 +216,7 @@ int main(int argc, char **argv)
     a_run_writes_its_files();
     rates_follow_the_callbacks();
     a_run_stops_early();
+    a_run_ends_after_its_steps();
     options_are_checked();
     glebe_model_free(model);
     return 0;

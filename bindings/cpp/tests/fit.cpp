@@ -435,7 +435,7 @@ TEST(default_options_of_fits_are_those_of_the_library) {
     CHECK(found.score_training == expected.score_training && found.reload_best == expected.reload_best);
     CHECK(found.evaluate_averages == expected.evaluate_averages);
     CHECK(found.allow_non_finite == expected.allow_non_finite && found.reserved == 0);
-    CHECK(found.limit_train_batches == expected.limit_train_batches);
+    CHECK(found.limit_train_batches == expected.limit_train_batches && found.max_steps == expected.max_steps);
     glebe::Trainer trainer = new_trainer();
     CHECK_EQUAL(THROWN(glebe::Error, trainer.set_fit_options(given)).status(), GLEBE_STATUS_INVALID_ARGUMENT);
     glebe::FitOptions falling = fit_options(3);

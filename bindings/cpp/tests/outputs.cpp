@@ -214,6 +214,16 @@ TEST(a_run_stops_early) {
     CHECK(trainer.run_state().epoch == 4 && trainer.run_state().global_step == 4);
 }
 
+TEST(a_run_ends_after_its_steps) {
+    glebe::Trainer trainer = new_trainer();
+    glebe::FitOptions options = fit_options(50);
+    options.max_steps = 3;
+    trainer.set_fit_options(options);
+    glebe::Loader train = loader(trainer, 4);
+    trainer.fit(train);
+    CHECK(trainer.run_state().epoch == 2 && trainer.run_state().global_step == 3);
+}
+
 TEST(options_of_fits_reach_the_library) {
     glebe::FitOptions given = fit_options(1);
     given.class_names = {"ground", "house"};
