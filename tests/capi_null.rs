@@ -283,7 +283,6 @@ int main(int argc, char **argv)
     glebe_segment_options_init(&segment_options, sizeof segment_options);
     glebe_load_options_init(&load_options, sizeof load_options);
     glebe_evaluate_options_init(&evaluate_options, sizeof evaluate_options);
-    evaluate_options.ignore_index = "9";
     static char pair[2100];
     snprintf(pair, sizeof pair, "%s;%s", file("in.tif"), file("labels.tif"));
     evaluated[0] = pair;
