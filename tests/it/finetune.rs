@@ -200,13 +200,13 @@ fn sizes_come_first_and_what_is_trained_second() {
 #[test]
 fn the_best_weights_are_exported_or_the_last() {
     let bench = Bench::new();
-    let val = ["--val", "@b.tif;@b-labels.tif", "--epochs", "6", "--lr", "0.3", "--samples", "8"];
+    let val = ["--val", "@b.tif;@b-labels.tif", "--epochs", "2", "--lr", "0.3", "--samples", "8"];
     let report = bench.done(&[&val[..], &["--out", "@best"]].concat());
     let losses = &columns(&bench.at("best/Val/epoch_metrics.csv"))["loss"];
-    assert_eq!(losses.len(), 6);
+    assert_eq!(losses.len(), 2);
     let best = losses.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).unwrap();
     // Else this says nothing.
-    assert!(best.0 < 5, "{losses:?}");
+    assert!(best.0 < 1, "{losses:?}");
     assert_eq!(report["best"][0], "val/Loss");
     assert!((report["best"][1].as_f64().unwrap() - best.1).abs() < 1e-6, "{report} {losses:?}");
     let kept = Checkpoint::read(&bench.at("best/checkpoints/best.safetensors")).unwrap();
