@@ -38,7 +38,8 @@ pub(crate) fn run(options: &FinetuneArguments, arguments: &Arguments) -> Result<
     finetuning.check_metrics()?;
     finetuning.cancel_with(&token)?;
     finetuning.resume(options.resume);
-    if !options.json {
+    let is_told = !options.json && !arguments.quiet;
+    if is_told {
         show(&finetuning)?;
     }
     let mut callbacks = Callbacks::new();
@@ -70,7 +71,11 @@ pub(crate) fn run(options: &FinetuneArguments, arguments: &Arguments) -> Result<
         std::fs::write(staged.path(), &text).map_err(failed)?;
         staged.commit(options.resume)?;
     }
-    if options.json { out::line(text) } else { summary(&report) }
+    match (options.json, is_told) {
+        (true, _) => out::line(text),
+        (false, true) => summary(&report),
+        (false, false) => Ok(()),
+    }
 }
 
 /// What was found, then what is trained.

@@ -64,7 +64,7 @@ fn is_new(config: &Config, path: &Path, resume: bool) -> Result<bool> {
         return Err(Error::invalid("is a file: expected a folder, or a name for one").at_path(file));
     }
     let is_empty = match fs::read_dir(path) {
-        Ok(mut entries) => entries.next().is_none(),
+        Ok(entries) => entries.filter(|own| own.as_ref().map_or(true, |own| !is_leftover(own))).count() == 0,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
         Err(error) => return Err(Error::io("read the folder", path, error)),
     };
@@ -84,6 +84,11 @@ fn is_new(config: &Config, path: &Path, resume: bool) -> Result<bool> {
         }
         (false, false) => wrong("the folder is not empty: choose another one"),
     }
+}
+
+/// Whether a run that was killed while it wrote its first file has left this.
+fn is_leftover(entry: &fs::DirEntry) -> bool {
+    entry.file_name().to_str().is_some_and(|name| name.starts_with(&format!(".{CONFIG}.glebe-")))
 }
 
 impl RunFolder {
@@ -137,7 +142,7 @@ impl RunFolder {
 
     /// Writes a file as a whole, in the place of one that is there.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        step_export::write(StagedFile::new(self.path.join(name), true)?, bytes, true)
+        step_export::write(StagedFile::replacing(self.path.join(name))?, bytes, true)
     }
 }
 
