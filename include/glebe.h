@@ -1025,6 +1025,14 @@ typedef struct {
      * Seconds since the job began.
      */
     double elapsed_s;
+    /**
+     * The image at work, from 0, where several are evaluated: each is a job of its own.
+     */
+    uint64_t image;
+    /**
+     * Their number; 1 elsewhere.
+     */
+    uint64_t images;
 } glebe_progress;
 
 /**
@@ -1212,6 +1220,58 @@ typedef struct {
      */
     glebe_destroy_fn progress_destroy;
 } glebe_segment_options;
+
+/**
+ * Which labelled images are taken, and how their labels become classes, in the words of the command line. Fill it with
+ * glebe_evaluate_options_init, then change what is wanted.
+ */
+typedef struct {
+    /**
+     * sizeof(glebe_evaluate_options), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * The part of the data, in lists that say which a line is for: GLEBE_SPLIT_TRAIN, _VAL or _TEST (default).
+     */
+    int32_t split;
+    /**
+     * Folder that paths of the data are relative to. NULL (default): each list's own.
+     */
+    const char *root;
+    /**
+     * Vector labels: the field whose values say the class. NULL (default): every feature is class 1.
+     */
+    const char *label_field;
+    /**
+     * Vector labels: the layer, needed where a file has several. NULL (default): the only one.
+     */
+    const char *label_layer;
+    /**
+     * From values to classes, which are counted from 0: "forest=1,water=2,*=ignore". NULL (default): values are classes.
+     */
+    const char *classes;
+    /**
+     * Values of the labels that do not count: "255,-1". NULL (default): none.
+     */
+    const char *ignore_index;
+    /**
+     * What labels without data are (a raster's nodata value, mask or alpha): "ignore" or "background". NULL (default):
+     * "ignore".
+     */
+    const char *label_nodata;
+    /**
+     * Vector labels: what pixels outside all features are: "background" or "ignore". NULL (default): "background".
+     */
+    const char *label_outside;
+    /**
+     * Vector labels: 1 labels every pixel that a feature touches, 0 (default) those whose middle lies in it.
+     */
+    int32_t all_touched;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+} glebe_evaluate_options;
 
 /**
  * Images and labels of one training step, in the caller's memory. Fill it with glebe_batch_init.
@@ -2353,6 +2413,59 @@ glebe_status glebe_segment_array(const glebe_model *model,
                                  glebe_error **error);
 
 /**
+ * Fills `options` with the defaults.
+ *
+ * @param options  the struct to fill.
+ * @param size     sizeof(glebe_evaluate_options).
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for NULL or a size that no version has; what a later version has more is set to
+ *         zeros.
+ */
+glebe_status glebe_evaluate_options_init(glebe_evaluate_options *options,
+                                         size_t size);
+
+/**
+ * Scores labelled rasters as glebe_segment_file would with the same options, but compares the classes with the labels,
+ * block by block, instead of writing them. Nothing is written.
+ *
+ * A pixel counts where its label counts and the image has data.
+ *
+ * @param model     the model; other threads may use it at the same time. Its output has the scale of its input.
+ * @param data      the labelled images, each "IMAGE;LABELS" or a list: a file of lines image;labels or
+ *                  raster,vector,split. Labels are rasters on the image's grid, or vector files (GeoPackage, GeoJSON,
+ *                  Shapefile, FlatGeobuf).
+ * @param data_len  their number.
+ * @param options   nullable: the defaults. Which images are taken, and how their labels become classes.
+ * @param segment   nullable: the defaults. How they are scored; the product is classes, and what is for output files is not
+ *                  looked at, except that it must be sound. cancel and progress are for all images together; progress says
+ *                  which image is at work.
+ * @param scores    counts and scores as the JSON object that `glebe evaluate --json` prints, the same bytes for the same
+ *                  model, data and options: `images`, `pixels` (that count), `unlabelled` and `nodata` (that do not),
+ *                  `mean_iou`, `mean_dice`, `iou_without_background`, `dice_without_background`, `accuracy`; `classes`, a
+ *                  list of `class`, `name`, `iou`, `dice`, `precision`, `recall`, `labelled`, `predicted`, `hits`;
+ *                  `matrix`, a list of rows, one a true class; `per_image`, a list of `image`, `labels`, `area`, `pixels`,
+ *                  `unlabelled`, `nodata`, `mean_iou`, `mean_dice`, `accuracy`, `iou`, `matrix`. A score of nothing is
+ *                  null. Free it with glebe_buffer_free.
+ * @param report    nullable: the same object with times, as `glebe evaluate --report` writes it: `wall_s`, and in each
+ *                  image's object `report` as of glebe_segment_file. Free it with glebe_buffer_free.
+ * @param error     nullable.
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for an option that is wrong in itself, a list that is none or has no line for the
+ *         split, and where no pixel counts in any image; GLEBE_STATUS_MISMATCH where model, images, labels and options do
+ *         not fit together, and for a label that is no class; GLEBE_STATUS_MODEL_UNSUPPORTED for a model whose output is at
+ *         another scale than its input; GLEBE_STATUS_LIMIT_EXCEEDED for one of more than 1024 classes;
+ *         GLEBE_STATUS_RASTER_INVALID, GLEBE_STATUS_RASTER_UNSUPPORTED, also for labels; GLEBE_STATUS_PROVIDER_UNAVAILABLE;
+ *         GLEBE_STATUS_CANCELLED; GLEBE_STATUS_OUT_OF_MEMORY; GLEBE_STATUS_RUNTIME; errors of files;
+ *         GLEBE_STATUS_NOT_SUPPORTED in a build without GDAL. What is wrong in a list is told with its line.
+ */
+glebe_status glebe_evaluate(const glebe_model *model,
+                            const char *const *data,
+                            size_t data_len,
+                            const glebe_evaluate_options *options,
+                            const glebe_segment_options *segment,
+                            glebe_buffer *scores,
+                            glebe_buffer *report,
+                            glebe_error **error);
+
+/**
  * Fills `batch` with the defaults: nothing.
  *
  * @param batch  the struct to fill.
@@ -3455,6 +3568,7 @@ glebe_status glebe_finetuning_new(const glebe_runtime *runtime,
 /**
  * What was found: a JSON object with
  *
+ *  out        the folder of the run
  *  data       for train, val and test (null where there are none): images, windows, how many of these are left out and
  *             why, the samples of an epoch, the pixels of each class
  *  preflight  what is trained at what cost, as glebe_trainer_preflight tells it

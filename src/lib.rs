@@ -53,7 +53,7 @@
 //! | | [`metrics`] | scores, the training side's CSV files, stage times, memory |
 //! | | [`picture`] | quicklooks with legend |
 //! | | `hooks` | events, callbacks, views of other systems, schedules |
-//! | | `data` | training samples (empty yet) |
+//! | | [`data`] | training samples: lists, labels from rasters and vectors, sampling, augmentation, batches |
 //! | jobs | [`segment`] | read → normalise → run → blend → write |
 //! | | [`finetune`] | training steps, their state, the finetuned model |
 //! | faces | `ffi`, `cli` | the C ABI, the program |

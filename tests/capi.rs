@@ -53,6 +53,11 @@ fn arrays() {
 }
 
 #[test]
+fn evaluation() {
+    program("evaluate");
+}
+
+#[test]
 fn rasters() {
     let folder = program("raster");
     has_the_classes(&folder.path().join("out.tif"));

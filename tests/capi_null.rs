@@ -254,6 +254,8 @@ static glebe_model_options model_options;
 static glebe_segment_options segment_options;
 static glebe_trainer_options trainer_options;
 static glebe_load_options load_options;
+static glebe_evaluate_options evaluate_options;
+static const char *evaluated[1];
 static glebe_export_options export_options;
 static glebe_trainer *out_trainer;
 static glebe_batch batch;
@@ -280,6 +282,10 @@ int main(int argc, char **argv)
     glebe_model_options_init(&model_options, sizeof model_options);
     glebe_segment_options_init(&segment_options, sizeof segment_options);
     glebe_load_options_init(&load_options, sizeof load_options);
+    glebe_evaluate_options_init(&evaluate_options, sizeof evaluate_options);
+    static char pair[2100];
+    snprintf(pair, sizeof pair, "%s;%s", file("in.tif"), file("labels.tif"));
+    evaluated[0] = pair;
     glebe_export_options_init(&export_options, sizeof export_options);
     export_options.tile = 32;
     glebe_image_init(&image, sizeof image);
@@ -321,6 +327,9 @@ fn valid(function: &Function, parameter: &Parameter, case: usize) -> String {
         ("const glebe_export_options *" | "glebe_export_options *", _) => "&export_options",
         ("const char *", "model") => "file(\"bands.onnx\")",
         ("const char *", "checkpoint") => "file(\"weights.safetensors\")",
+        ("const glebe_evaluate_options *" | "glebe_evaluate_options *", _) => "&evaluate_options",
+        ("const char *const *", "data") => "evaluated",
+        ("size_t", "data_len") => "1",
         ("glebe_trainer **", _) => "&out_trainer",
         ("const glebe_loader *" | "glebe_loader *", _) => "a_loader()",
         ("glebe_loader **", _) => "&out_loader",

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The order of the header.
-const FILES: [&str; 32] = [
+const FILES: [&str; 34] = [
     "status",
     "library",
     "boundary",
@@ -20,6 +20,8 @@ const FILES: [&str; 32] = [
     "segment_options",
     "prediction",
     "segment",
+    "evaluate_options",
+    "evaluate",
     "batch",
     "trainer_options",
     "trainer",

@@ -1,9 +1,11 @@
-//! `make demo`: a generated scene, a small model built by the crate's own code, a map, and a picture of both.
+//! `make demo`: a generated scene, a small model built by the crate's own code, a map, and a picture of both; then the
+//! model is finetuned on scenes of another camera.
 //!
 //! usage: demo FOLDER [RASTER [MODEL]]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod classifier;
+mod finetuning;
 mod network;
 mod scene;
 
@@ -64,7 +66,12 @@ fn run(arguments: &[PathBuf]) -> Result<()> {
     let names = model.contract().class_names().unwrap_or_default();
     let picture = folder.join("map.png");
     draw(&raster, &map, names, &report, &picture)?;
-    summary(&report, names, &map, &picture, truth.as_ref())
+    summary(&report, names, &map, &picture, truth.as_ref())?;
+    // With rasters and models of one's own there are no labels.
+    match (own.is_empty(), model.path()) {
+        (true, Some(path)) => finetuning::run(&runtime, folder, path),
+        _ => Ok(()),
+    }
 }
 
 /// Writes the generated scene and gives what is truly there.

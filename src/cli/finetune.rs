@@ -9,7 +9,7 @@ use glebe::finetune::{FinetuneReport, Finetuning, Preflight};
 use glebe::hooks::builtin::ProgressBar;
 use glebe::hooks::{Callback, Callbacks, Context};
 use glebe::runtime::{CancelToken, Runtime, RuntimeOptions};
-use glebe::{Error, Result};
+use glebe::{Error, ErrorKind, Result};
 
 use crate::args::Arguments;
 use crate::finetune_args::FinetuneArguments;
@@ -32,6 +32,8 @@ pub(crate) fn run(options: &FinetuneArguments, arguments: &Arguments) -> Result<
     let token = CancelToken::new();
     cancel_on_interrupt(&token)?;
     let mut finetuning = Finetuning::new(&runtime, config)?;
+    // Looking through the data does not stop for it, but nothing is begun any more.
+    token.check()?;
     finetuning.cancel_with(&token)?;
     finetuning.resume(options.resume);
     if !options.json {
@@ -50,7 +52,15 @@ pub(crate) fn run(options: &FinetuneArguments, arguments: &Arguments) -> Result<
             callbacks.add(EpochLines { started: Instant::now() });
         }
     }
-    let report = finetuning.run(callbacks)?;
+    let folder = finetuning.config().out.clone().unwrap_or_default();
+    let report = finetuning.run(callbacks).inspect_err(|error| {
+        if error.kind() == ErrorKind::Cancelled && !arguments.quiet {
+            out::message(format_args!(
+                "note: go on with: glebe finetune --resume --out {}",
+                folder.display()
+            ));
+        }
+    })?;
     let text = serde_json::to_string_pretty(&report)
         .map_err(|error| Error::internal("cannot write JSON").caused_by(error))?;
     if let Some(staged) = report_file {

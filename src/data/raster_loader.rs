@@ -73,8 +73,15 @@ impl RasterLoader {
         let cells: Vec<Vec<Cell>> = dataset
             .scenes
             .iter()
-            .map(|scene| if is_grid { windows(scene.size, size, stride) } else { blocks(scene.size, size) })
-            .map(|cells| if options.once { cells } else { whole(cells) })
+            .map(|scene| {
+                let cells =
+                    if is_grid { windows(scene.size, size, stride) } else { blocks(scene.size, size) };
+                let cells = if options.once { cells } else { whole(cells) };
+                // Windows of another part of the data are not this part's.
+                let area = scene.area.as_ref();
+                let is_own = |cell: &Cell| area.is_none_or(|area| area.touches(cell.own));
+                cells.into_iter().filter(is_own).collect()
+            })
             .collect();
         let mut counts = survey(dataset, &cells)?;
         let whole = dataset.options.labels.outside == Outside::Ignore;

@@ -90,6 +90,7 @@ pub unsafe extern "C" fn glebe_finetuning_new(
 
 /// What was found: a JSON object with
 ///
+///  out        the folder of the run
 ///  data       for train, val and test (null where there are none): images, windows, how many of these are left out and
 ///             why, the samples of an epoch, the pixels of each class
 ///  preflight  what is trained at what cost, as glebe_trainer_preflight tells it
@@ -245,6 +246,7 @@ fn facts(finetuning: &Finetuning) -> Result<Facts> {
 fn found(finetuning: &Finetuning) -> Result<String> {
     let (epochs, steps) = finetuning.length();
     json(&serde_json::json!({
+        "out": finetuning.config().out,
         "data": finetuning.found(),
         "preflight": finetuning.preflight(),
         "length": { "epochs": epochs, "steps": steps },

@@ -24,6 +24,8 @@ mod callbacks;
 mod cancel;
 mod checkpoint;
 mod error;
+mod evaluate;
+mod evaluate_options;
 mod event;
 mod event_arrays;
 mod event_context;

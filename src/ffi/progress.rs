@@ -20,9 +20,13 @@ pub struct glebe_progress {
     pub total: u64,
     /// Seconds since the job began.
     pub elapsed_s: f64,
+    /// The image at work, from 0, where several are evaluated: each is a job of its own.
+    pub image: u64,
+    /// Their number; 1 elsewhere.
+    pub images: u64,
 }
 
-layout!(glebe_progress, 32; struct_size 0, reserved 4, done 8, total 16, elapsed_s 24);
+layout!(glebe_progress, 48; struct_size 0, reserved 4, done 8, total 16, elapsed_s 24, image 32, images 40);
 
 /// Told after every batch of tiles, on the thread that called the job. A return value other than 0 cancels the job,
 /// which then returns GLEBE_STATUS_CANCELLED. `progress` is valid during the call only.
@@ -47,6 +51,8 @@ impl Listener {
             done: progress.done,
             total: progress.total,
             elapsed_s: progress.elapsed.as_secs_f64(),
+            image: progress.image as u64,
+            images: progress.images as u64,
         };
         // SAFETY: the program gave the two together for this call.
         match unsafe { told(&raw const progress, self.data.pointer()) } {

@@ -106,7 +106,7 @@ pub unsafe extern "C" fn glebe_segment_array(
     }
 }
 
-fn segmenter<'a>(model: &'a Model, asked: Asked, listener: &'a Listener) -> Result<Segmenter<'a>> {
+pub(super) fn segmenter<'a>(model: &'a Model, asked: Asked, listener: &'a Listener) -> Result<Segmenter<'a>> {
     Ok(Segmenter::new(model, asked.options)?
         .cancel_with(&asked.cancel)
         .on_progress(|progress| listener.tell(progress)))

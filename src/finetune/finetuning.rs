@@ -128,8 +128,9 @@ impl Finetuning {
     /// `InvalidArgument` for settings, with their key; `ModelUnsupported` with what stands in the way of training; errors of
     /// lists, images and labels with the list and the line; `Mismatch` where model and data do not fit together; those of
     /// [`TrainStep::new`] and [`TrainStep::load_checkpoint`].
-    pub fn new(runtime: &Runtime, config: Config) -> Result<Finetuning> {
+    pub fn new(runtime: &Runtime, mut config: Config) -> Result<Finetuning> {
         config.check()?;
+        config.out.get_or_insert_with(RunFolder::default_name);
         let model = Model::open(runtime, &config.model, &ModelOptions::default())?;
         let contract = model.contract();
         let step_options = config.step_options(contract)?;
@@ -211,7 +212,7 @@ impl Finetuning {
         self.init.as_ref()
     }
 
-    /// The configuration.
+    /// The configuration; its folder is named.
     pub fn config(&self) -> &Config {
         &self.config
     }

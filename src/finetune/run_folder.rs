@@ -37,7 +37,7 @@ impl RunFolder {
     /// # Errors
     /// `AlreadyExists` for a folder with something in it; `Mismatch` where that is a run with other settings; `Io`.
     pub(super) fn open(config: &Config, resume: bool) -> Result<RunFolder> {
-        let path = config.out.clone().unwrap_or_else(|| PathBuf::from(format!("glebe-{}", timestamp())));
+        let path = config.out.clone().unwrap_or_else(RunFolder::default_name);
         let is_empty = match fs::read_dir(&path) {
             Ok(mut entries) => entries.next().is_none(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
@@ -60,6 +60,12 @@ impl RunFolder {
         let folder = RunFolder(path);
         folder.write(CONFIG, config.to_toml()?.as_bytes())?;
         Ok(folder)
+    }
+
+    /// `glebe-` with date and time in UTC: `glebe-20260131-235959`.
+    pub(super) fn default_name() -> PathBuf {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        PathBuf::from(format!("glebe-{}", stamp(now)))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -113,12 +119,7 @@ fn flat(config: &Config) -> Result<std::collections::BTreeMap<String, Value>> {
     Ok(all)
 }
 
-/// Date and time in UTC: `20260131-235959`.
-fn timestamp() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    stamp(now)
-}
-
+/// Date and time in UTC, of seconds since 1970: `20260131-235959`.
 fn stamp(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Civil date of a day count, in eras of 400 years that begin in March (Hinnant 2013, "chrono-compatible low-level date

@@ -1,7 +1,5 @@
 //! An evaluation as JSON.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use crate::metrics::{ConfusionMatrix, Scores};
@@ -43,8 +41,8 @@ struct Class<'a> {
 
 #[derive(Serialize)]
 struct Image<'a> {
-    image: &'a Path,
-    labels: &'a Path,
+    image: String,
+    labels: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     area: Option<&'a str>,
     pixels: u64,
@@ -109,7 +107,7 @@ impl Evaluation {
             per_image: self.images.iter().map(|image| object(image, with_reports)).collect(),
             wall_s: with_reports.then_some(self.wall_s),
         };
-        // Plain numbers, strings and lists; paths that are no text are refused before.
+        // Plain numbers, strings and lists: serialising cannot fail.
         serde_json::to_string_pretty(&document).unwrap_or_default()
     }
 }
@@ -117,8 +115,8 @@ impl Evaluation {
 fn object(image: &ImageEvaluation, with_report: bool) -> Image<'_> {
     let scores = Scores::of(&image.matrix);
     Image {
-        image: &image.image,
-        labels: &image.labels,
+        image: image.image.display().to_string(),
+        labels: image.labels.display().to_string(),
         area: image.area.as_deref(),
         pixels: image.matrix.total(),
         unlabelled: image.unlabelled,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// What a job did, and how fast. `--report FILE.json` writes it as JSON with these names.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -13,10 +13,13 @@ pub struct Report {
     /// ONNX Runtime's version.
     pub onnxruntime: String,
     /// The model file, where it came from one.
+    #[serde(serialize_with = "shown")]
     pub model: Option<PathBuf>,
     /// The raster file, where there was one.
+    #[serde(serialize_with = "shown")]
     pub input: Option<PathBuf>,
     /// The file written, where there was one.
+    #[serde(serialize_with = "shown")]
     pub output: Option<PathBuf>,
     /// The raster's width in pixels.
     pub width: usize,
@@ -86,6 +89,11 @@ pub struct Report {
     pub peak_rss_mib: Option<f64>,
     /// What the user should know.
     pub notes: Vec<String>,
+}
+
+/// A path as it is shown: one that is no UTF-8 would leave nothing of the whole report.
+fn shown<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
 }
 
 impl Report {

@@ -31,12 +31,14 @@ _Static_assert(offsetof(glebe_image, column_stride) == 48, "");
 _Static_assert(offsetof(glebe_image, data) == 56, "");
 _Static_assert(offsetof(glebe_image, valid) == 64, "");
 
-_Static_assert(sizeof(glebe_progress) == 32, "");
+_Static_assert(sizeof(glebe_progress) == 48, "");
 _Static_assert(offsetof(glebe_progress, struct_size) == 0, "");
 _Static_assert(offsetof(glebe_progress, reserved) == 4, "");
 _Static_assert(offsetof(glebe_progress, done) == 8, "");
 _Static_assert(offsetof(glebe_progress, total) == 16, "");
 _Static_assert(offsetof(glebe_progress, elapsed_s) == 24, "");
+_Static_assert(offsetof(glebe_progress, image) == 32, "");
+_Static_assert(offsetof(glebe_progress, images) == 40, "");
 
 _Static_assert(sizeof(glebe_segment_options) == 264, "");
 _Static_assert(offsetof(glebe_segment_options, struct_size) == 0, "");
@@ -80,6 +82,19 @@ _Static_assert(offsetof(glebe_segment_options, cancel) == 232, "");
 _Static_assert(offsetof(glebe_segment_options, progress) == 240, "");
 _Static_assert(offsetof(glebe_segment_options, progress_user_data) == 248, "");
 _Static_assert(offsetof(glebe_segment_options, progress_destroy) == 256, "");
+
+_Static_assert(sizeof(glebe_evaluate_options) == 72, "");
+_Static_assert(offsetof(glebe_evaluate_options, struct_size) == 0, "");
+_Static_assert(offsetof(glebe_evaluate_options, split) == 4, "");
+_Static_assert(offsetof(glebe_evaluate_options, root) == 8, "");
+_Static_assert(offsetof(glebe_evaluate_options, label_field) == 16, "");
+_Static_assert(offsetof(glebe_evaluate_options, label_layer) == 24, "");
+_Static_assert(offsetof(glebe_evaluate_options, classes) == 32, "");
+_Static_assert(offsetof(glebe_evaluate_options, ignore_index) == 40, "");
+_Static_assert(offsetof(glebe_evaluate_options, label_nodata) == 48, "");
+_Static_assert(offsetof(glebe_evaluate_options, label_outside) == 56, "");
+_Static_assert(offsetof(glebe_evaluate_options, all_touched) == 64, "");
+_Static_assert(offsetof(glebe_evaluate_options, reserved) == 68, "");
 
 _Static_assert(sizeof(glebe_batch) == 72, "");
 _Static_assert(offsetof(glebe_batch, struct_size) == 0, "");

@@ -86,7 +86,8 @@ pub(crate) fn run(command: &mut Command) -> Output {
 /// What the C programs work on: `bands.onnx` (three bands in, class 1 where the third is greater than the first),
 /// `batches.onnx` (the same for batches of any size), `noisy.onnx` (ONNX Runtime has something to say about it), `in.tif`, `two.tif` (two bands),
 /// `labels.tif` (class 1 where the second band of `in.tif` is greater than the first), `wrong.tif` (the same with a 7 at row
-/// 5, column 9), `weights.safetensors` (a checkpoint of epoch 2 and step 4 whose class 1 is where the second band is greater).
+/// 5, column 9), `halves.tif` (other labels of `in.tif`: see [`half`]), `weights.safetensors` (a checkpoint of epoch 2 and
+/// step 4 whose class 1 is where the second band is greater).
 pub(crate) fn fixtures() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bands.onnx"), model(false, Dim::Fixed(1))).unwrap();
@@ -101,6 +102,7 @@ pub(crate) fn fixtures() -> TempDir {
     raster(&folder.path().join("two.tif"), 2);
     labels(&folder.path().join("labels.tif"), label);
     labels(&folder.path().join("wrong.tif"), |y, x| if (y, x) == (5, 9) { 7 } else { label(y, x) });
+    labels(&folder.path().join("halves.tif"), half);
     folder
 }
 
@@ -129,6 +131,11 @@ pub(crate) fn sample(band: usize, y: usize, x: usize) -> u8 {
 /// The class that the model gives a pixel.
 pub(crate) fn class(y: usize, x: usize) -> f64 {
     f64::from(u8::from(sample(2, y, x) > sample(0, y, x)))
+}
+
+/// The label of a pixel: class 1 below the middle, 9, which is no class, in the four columns on the left.
+pub(crate) fn half(y: usize, x: usize) -> u8 {
+    if x < 4 { 9 } else { u8::from(y >= SIZE.height / 2) }
 }
 
 /// The label of a pixel, which `labels.tif` has.

@@ -12,6 +12,8 @@ mod arrays;
 mod bad_inputs;
 mod cancel;
 mod command_line;
+mod evaluate;
+mod evaluate_command;
 mod exactness;
 mod examples;
 mod export;
