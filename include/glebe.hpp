@@ -398,6 +398,8 @@ struct Progress {
     std::uint64_t done;  ///< Tiles done.
     std::uint64_t total; ///< Tiles of the job.
     double elapsed_s;    ///< Seconds since the job began.
+    std::uint64_t image = 0;  ///< The image at work, from 0, where several are evaluated: each is a job of its own.
+    std::uint64_t images = 1; ///< Their number; 1 elsewhere.
 };
 
 /// Told after every batch of tiles, on the thread that called the job: true goes on, false cancels it, and what it
@@ -700,7 +702,7 @@ public:
     /// 0 to go on. Nothing is thrown: the caller is the library.
     [[nodiscard]] std::int32_t tell(const glebe_progress &now) noexcept {
         try {
-            return progress_(Progress{now.done, now.total, now.elapsed_s}) ? 0 : 1;
+            return progress_(Progress{now.done, now.total, now.elapsed_s, now.image, now.images}) ? 0 : 1;
         } catch (...) {
             thrown_ = std::current_exception();
             return 1;
@@ -860,6 +862,43 @@ struct ModelOptions {
     std::uint64_t max_weight_bytes = 0;
 };
 
+/// A part of the data: GLEBE_SPLIT_*.
+enum class Split : std::int32_t {
+    none = GLEBE_SPLIT_NONE,
+    train = GLEBE_SPLIT_TRAIN,
+    val = GLEBE_SPLIT_VAL,
+    test = GLEBE_SPLIT_TEST,
+};
+
+/// Which labelled images are taken, and how their labels become classes, in the words of the command line:
+/// glebe_evaluate_options.
+struct EvaluateOptions {
+    /// The part of the data, in lists that say which a line is for.
+    Split split = Split::test;
+    /// Folder that paths of the data are relative to. Empty: each list's own.
+    std::string root{};
+    /// Vector labels: the field whose values say the class. Empty: every feature is class 1.
+    std::string label_field{};
+    /// Vector labels: the layer, needed where a file has several.
+    std::string label_layer{};
+    /// From values to classes, which are counted from 0: "forest=1,water=2,*=ignore". Empty: values are classes.
+    std::string classes{};
+    /// Values of the labels that do not count.
+    std::vector<std::int64_t> ignore_index{};
+    /// What labels without data are (a raster's nodata value, mask or alpha): "ignore" or "background".
+    std::string label_nodata = "ignore";
+    /// Vector labels: what pixels outside all features are: "background" or "ignore".
+    std::string label_outside = "background";
+    /// Vector labels: label every pixel that a feature touches, not only those whose middle lies in it.
+    bool all_touched = false;
+};
+
+/// What evaluating gave, as JSON objects.
+struct Evaluation {
+    std::string scores; ///< Counts and scores, as `glebe evaluate --json` prints them: see glebe_evaluate.
+    std::string report; ///< The same with times, as `glebe evaluate --report` writes them.
+};
+
 /// An opened model. Immutable: one model can work on many jobs at the same time, each in the thread that called it.
 class Model {
 public:
@@ -933,6 +972,42 @@ public:
             return status;
         });
         return prediction;
+    }
+
+    /// Scores labelled rasters as segment_file() would with the same options, but compares the classes with the labels,
+    /// block by block, instead of writing them. Nothing is written. A pixel counts where its label counts and the image
+    /// has data.
+    ///
+    /// @param data     the labelled images, each "IMAGE;LABELS" or a list: a file of lines image;labels or
+    ///                 raster,vector,split.
+    /// @param segment  how they are scored; the product is classes, and what is for output files is not looked at.
+    /// @throws Error as glebe_evaluate.
+    /// @throws what segment.progress throws.
+    [[nodiscard]] Evaluation evaluate(const std::vector<std::string> &data, const EvaluateOptions &options = {},
+                                      const SegmentOptions &segment = {}) const {
+        const std::vector<const char *> c_data = detail::c_strings(data, "data");
+        std::string ignore_index;
+        for (const std::int64_t value : options.ignore_index) {
+            ignore_index += (ignore_index.empty() ? "" : ",") + std::to_string(value);
+        }
+        glebe_evaluate_options given;
+        detail::check(glebe_evaluate_options_init(&given, sizeof given));
+        given.split = static_cast<std::int32_t>(options.split);
+        given.root = detail::c_string_or_null(options.root, "root");
+        given.label_field = detail::c_string_or_null(options.label_field, "label_field");
+        given.label_layer = detail::c_string_or_null(options.label_layer, "label_layer");
+        given.classes = detail::c_string_or_null(options.classes, "classes");
+        given.ignore_index = detail::c_string_or_null(ignore_index, "ignore_index");
+        given.label_nodata = detail::c_string_or_null(options.label_nodata, "label_nodata");
+        given.label_outside = detail::c_string_or_null(options.label_outside, "label_outside");
+        given.all_touched = options.all_touched ? 1 : 0;
+        detail::Buffer scores;
+        detail::Buffer report;
+        this->segment(segment, [&](const glebe_segment_options *how, glebe_error **error) {
+            return glebe_evaluate(get(), c_data.data(), c_data.size(), &given, how, &scores.bytes, &report.bytes,
+                                  error);
+        });
+        return {scores.text(), report.text()};
     }
 
     /// What the model is and what it needs, as the JSON object that `glebe inspect --json` prints.
@@ -1282,14 +1357,6 @@ enum class Phase : std::int32_t {
     validate = GLEBE_PHASE_VALIDATE,
     test = GLEBE_PHASE_TEST,
     predict = GLEBE_PHASE_PREDICT,
-};
-
-/// A part of the data: GLEBE_SPLIT_*.
-enum class Split : std::int32_t {
-    none = GLEBE_SPLIT_NONE,
-    train = GLEBE_SPLIT_TRAIN,
-    val = GLEBE_SPLIT_VAL,
-    test = GLEBE_SPLIT_TEST,
 };
 
 /// What happens in a run: GLEBE_EVENT_*, in the order that glebe_event_fn of glebe.h tells. Be ready for numbers that are

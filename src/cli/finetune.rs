@@ -22,6 +22,7 @@ use crate::table::Table;
 pub(crate) fn run(options: &FinetuneArguments, arguments: &Arguments) -> Result<()> {
     let config = options.configuration()?;
     // Told before hours of work, not after.
+    config.check_out(options.resume)?;
     let report_file =
         options.report.as_ref().map(|path| StagedFile::new(path, options.resume)).transpose()?;
     let mut runtime_options = RuntimeOptions::default();
@@ -34,6 +35,7 @@ pub(crate) fn run(options: &FinetuneArguments, arguments: &Arguments) -> Result<
     let mut finetuning = Finetuning::new(&runtime, config)?;
     // Looking through the data does not stop for it, but nothing is begun any more.
     token.check()?;
+    finetuning.check_metrics()?;
     finetuning.cancel_with(&token)?;
     finetuning.resume(options.resume);
     if !options.json {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use glebe::data::ClassMap;
-use glebe::finetune::{CONFIG, Config, put, put_setting};
+use glebe::finetune::{CONFIG, Config, put, put_setting, read_table};
 use glebe::{Error, Result};
 use toml::{Table, Value};
 
@@ -33,7 +33,7 @@ pub(crate) struct FinetuneArguments {
     root: Option<String>,
 
     /// Share of the training data that becomes validation data [data.val_fraction]
-    #[arg(long, value_name = "SHARE", help_heading = "Data")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Data")]
     val_fraction: Option<String>,
 
     /// What goes to training or validation as a whole: block, image [data.val_unit]
@@ -41,11 +41,11 @@ pub(crate) struct FinetuneArguments {
     val_unit: Option<String>,
 
     /// Side of such a block in pixels [default: that of a window] [data.val_block]
-    #[arg(long, value_name = "PIXELS", help_heading = "Data")]
+    #[arg(long, value_name = "PIXELS", allow_negative_numbers = true, help_heading = "Data")]
     val_block: Option<String>,
 
     /// Bands in the order of the model's channels, from 1: 1,2,3 [data.bands]
-    #[arg(long, value_name = "LIST", help_heading = "Data")]
+    #[arg(long, value_name = "LIST", allow_negative_numbers = true, help_heading = "Data")]
     bands: Option<String>,
 
     /// Divisor of the samples: one value or one a band [data.scale]
@@ -97,11 +97,11 @@ pub(crate) struct FinetuneArguments {
     sampling: Option<String>,
 
     /// Images of an epoch [sampling.samples]
-    #[arg(long, value_name = "N", help_heading = "Samples")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Samples")]
     samples: Option<String>,
 
     /// Leaves out windows with a smaller annotated share, in per cent [sampling.min_annotated]
-    #[arg(long, value_name = "PERCENT", help_heading = "Samples")]
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, help_heading = "Samples")]
     min_annotated: Option<String>,
 
     /// none, flips, d4 (default), standard, strong; single operations with --set augmentation.… [augmentation]
@@ -109,15 +109,15 @@ pub(crate) struct FinetuneArguments {
     augment: Option<String>,
 
     /// Epochs [default: 10] [training.epochs]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     epochs: Option<String>,
 
     /// Updates in all, divided among the epochs [training.steps]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     steps: Option<String>,
 
     /// Images of a batch [default: the model's own, else 4] [training.batch]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     batch: Option<String>,
 
     /// Images in pixels: 256 or 256x512 (height x width) [default: the model's own, else 256] [training.size]
@@ -141,7 +141,7 @@ pub(crate) struct FinetuneArguments {
     schedule: Option<String>,
 
     /// Epochs in which the learning rate rises first [schedule.warm_up]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     warm_up: Option<String>,
 
     /// ce (default), dice, jaccard, focal, lovasz ..., or a sum such as 0.5*ce+0.5*dice [training.loss]
@@ -161,11 +161,11 @@ pub(crate) struct FinetuneArguments {
     bn: Option<String>,
 
     /// Batches of an update [training.accumulate]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     accumulate: Option<String>,
 
     /// Decides order, windows, augmentation, division [default: 42] [training.seed]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     seed: Option<String>,
 
     /// Metric that decides which weights are the best or last [default: val/Loss] [training.best]
@@ -173,7 +173,7 @@ pub(crate) struct FinetuneArguments {
     best: Option<String>,
 
     /// Stops after so many validations without a better loss [early_stopping.patience]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     patience: Option<String>,
 
     /// Starts from the weights of a checkpoint [init.checkpoint]; how it is matched: --set init.…
@@ -185,11 +185,11 @@ pub(crate) struct FinetuneArguments {
     device: Option<String>,
 
     /// Threads of the model; 0 (default): one a processor [run.threads]
-    #[arg(long, value_name = "N", help_heading = "Running")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Running")]
     threads: Option<String>,
 
     /// Threads that make samples ahead of time [default: 2] [run.loader_threads]
-    #[arg(long, value_name = "N", help_heading = "Running")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Running")]
     loader_threads: Option<String>,
 
     /// Folder of all that is written [default: glebe-DATE-TIME] [out]
@@ -226,11 +226,7 @@ impl FinetuneArguments {
         for setting in &self.settings {
             put_setting(&mut table, setting)?;
         }
-        let config = Config::from_table(table);
-        match &self.config {
-            Some(path) => config.map_err(|error| error.at_path(path)),
-            None => config,
-        }
+        Config::from_table(table)
     }
 
     /// The file's settings: those of the run that is gone on with where no file is given.
@@ -241,12 +237,7 @@ impl FinetuneArguments {
             (None, Some(path)) if self.resume => path,
             _ => return Ok(Table::new()),
         };
-        let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
-        text.parse().map_err(|error: toml::de::Error| {
-            let line =
-                error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-            Error::invalid(format!("line {line}: {}", error.message())).at_path(&path)
-        })
+        read_table(path)
     }
 
     fn put_lists(&self, table: &mut Table) -> Result<()> {

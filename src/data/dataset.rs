@@ -12,7 +12,7 @@ use crate::data::scene::Scene;
 use crate::data::survey::survey;
 use crate::data::truth::{LabelledImage, Truth};
 use crate::error::{Error, ErrorKind, Result};
-use crate::geometry::{Band, Size};
+use crate::geometry::{Band, Padding, Size, Window};
 use crate::model::Normalisation;
 use crate::raster::{NodataRule, OpenOptions, Raster};
 use crate::tensor::DataType;
@@ -202,6 +202,7 @@ impl SceneFile {
         let data_type = raster.common_type(&bands)?;
         let nodata = bands.iter().map(|band| Ok(info.band(*band)?.nodata)).collect::<Result<Vec<_>>>()?;
         options.normalisation.check_bands(bands.len()).map_err(|error| error.at_path(&item.image))?;
+        check_ends(&raster, &bands)?;
         let labels = LabelSource::open(&item.labels, &options.labels, info, options.classes)?;
         let ignores_nodata = labels.ignores_nodata();
         let vectors = labels.is_vector().then(|| Arc::new(Mutex::new(labels)));
@@ -237,6 +238,16 @@ impl SceneFile {
             area: self.area.clone(),
         })
     }
+}
+
+/// That the first and the last pixel can be read: a file that was cut off on its way here is told before the training, not in
+/// the middle of it.
+fn check_ends(raster: &Raster, bands: &[Band]) -> Result<()> {
+    let size = raster.size();
+    for (x, y) in [(0, 0), (size.width.saturating_sub(1), size.height.saturating_sub(1))] {
+        raster.read(bands, Window::new(x as i64, y as i64, 1, 1), Padding::default())?;
+    }
+    Ok(())
 }
 
 fn replaced(path: &Path) -> Error {

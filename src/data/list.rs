@@ -93,6 +93,10 @@ pub fn read_all(text: &str, root: Option<&Path>) -> Result<Vec<ListItem>> {
         let within = |name: &str| root.map_or_else(|| PathBuf::from(name), |root| root.join(name));
         return Ok(vec![ListItem::new(within(image), within(labels))]);
     }
+    if path.is_dir() {
+        let message = "is a folder: expected a list, a file with lines image;labels or raster,vector,split";
+        return Err(Error::invalid(message).at_path(path));
+    }
     let bytes = fs::read(path).map_err(|error| Error::io("read the list", path, error))?;
     let is_text = !bytes.contains(&0);
     let Some(content) = std::str::from_utf8(&bytes).ok().filter(|_| is_text) else {

@@ -234,7 +234,7 @@ fn judge(dataset: &Dataset, counts: &[Vec<Counts>], is_enough: impl Fn(&Counts) 
 fn nothing(dataset: &Dataset, found: &Found, options: &LoaderOptions) -> Error {
     let [height, width] = options.size;
     let mut message = format!(
-        "no window of {width} x {height} pixels can be used: of {}, {} have no label that counts",
+        "no window of {width} x {height} pixels can be used: of {}, {} have no label that counts where the image has data",
         found.windows, found.without_labels
     );
     if found.too_few > 0 {

@@ -6,7 +6,7 @@ use std::mem::offset_of;
 use std::ptr::null;
 
 use crate::error::Result;
-use crate::ffi::boundary::{Versioned, init, layout, optional_text, read_sized};
+use crate::ffi::boundary::{Versioned, init, layout, read_sized};
 use crate::ffi::run_state::GLEBE_SPLIT_TEST;
 use crate::ffi::status::glebe_status;
 
@@ -111,6 +111,7 @@ pub(super) unsafe fn given(options: *const glebe_evaluate_options) -> Result<gle
 #[cfg(feature = "raster")]
 pub(super) unsafe fn label_options(given: &glebe_evaluate_options) -> Result<crate::data::LabelOptions> {
     use crate::error::Error;
+    use crate::ffi::boundary::optional_text;
     use crate::ffi::field::flag;
 
     // SAFETY: by this function's contract.

@@ -9,8 +9,10 @@ use crate::data::{Dataset, Found, Loader, RasterLoader, Split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::finetune::config::Config;
 use crate::finetune::config::data::{BatchSizes, Source};
+use crate::finetune::metric_names::MetricNames;
 use crate::finetune::preflight::{Preflight, preflight};
 use crate::finetune::run_folder::RunFolder;
+use crate::finetune::scoring::ScoreKeeper;
 use crate::finetune::step::TrainStep;
 use crate::finetune::trainer::Trainer;
 use crate::hooks::Callbacks;
@@ -27,9 +29,11 @@ pub const MODEL: &str = "model.onnx";
 /// Finetunes a model as a configuration says, with no more callbacks than it asks for: see [`Finetuning`].
 ///
 /// # Errors
-/// Those of [`Finetuning::new`] and [`Finetuning::run`].
+/// Those of [`Finetuning::new`], [`Finetuning::check_metrics`] and [`Finetuning::run`].
 pub fn finetune(runtime: &Runtime, config: Config) -> Result<FinetuneReport> {
-    Finetuning::new(runtime, config)?.run(Callbacks::new())
+    let finetuning = Finetuning::new(runtime, config)?;
+    finetuning.check_metrics()?;
+    finetuning.run(Callbacks::new())
 }
 
 /// A finetuning that is ready to run: the data are looked through, the step is built, nothing is written yet.
@@ -57,6 +61,7 @@ pub struct Finetuning {
     init: Option<(String, Report)>,
     tags: Tags,
     names: Vec<String>,
+    metrics: MetricNames,
     runtime: Runtime,
     /// Validation and test data, to be scored as whole maps.
     scored: [Option<Dataset>; 2],
@@ -154,6 +159,9 @@ impl Finetuning {
         let fit = config.fit_options(Path::new(""), val.is_some(), &names)?;
         config.callbacks(Path::new(""), &fit, 1, val.is_some())?;
         fit.check()?;
+        let scoring = fit.scoring.unwrap_or_default();
+        let metrics = ScoreKeeper::new(&scoring, logits[1])?.metrics(vec![("Loss".to_owned(), 0.0)])?;
+        let metrics = MetricNames::new(if val.is_some() { &metrics } else { &[] });
         let mut step = TrainStep::new(&model, &step_options, &config.run_options())?;
         let init = load(&config, &mut step)?;
         let (runtime, scored) = (runtime.clone(), [data.val, data.test]);
@@ -165,6 +173,7 @@ impl Finetuning {
             init,
             tags,
             names,
+            metrics,
             runtime,
             scored,
             train,
@@ -223,6 +232,22 @@ impl Finetuning {
         (self.config.length().epochs, batches)
     }
 
+    /// That the metrics which decide about the best weights and about stopping early are ones that the run measures. Not for
+    /// runs with callbacks that log metrics of their own; a name that is missing ends those after the first epoch.
+    ///
+    /// # Errors
+    /// `InvalidArgument` with the key, and the nearest name that there is.
+    pub fn check_metrics(&self) -> Result<()> {
+        if let Some(name) = self.config.training.best.as_deref().filter(|name| *name != "last") {
+            self.metrics.check("training.best", name)?;
+        }
+        let stop = &self.config.early_stopping;
+        match stop.patience {
+            Some(_) => self.metrics.check_validation("early_stopping.metric", &stop.metric),
+            None => Ok(()),
+        }
+    }
+
     /// Trains, goes back to the best weights, tests them where there are test data, and writes the model into the folder;
     /// `callbacks` hear of everything behind those that write the files.
     ///
@@ -244,10 +269,15 @@ impl Finetuning {
         let mut all = config.callbacks(out, &fit, steps, val.is_some())?;
         all.append(callbacks);
         let best = fit.checkpoints.as_ref().and_then(|own| own.best.clone());
-        let mut trainer = Trainer::new(step, fit, all)?;
-        if resume {
-            trainer.resume_newest()?;
-        }
+        let begin = || -> Result<Trainer> {
+            let mut trainer = Trainer::new(step, fit, all)?;
+            if resume {
+                trainer.resume_newest()?;
+            }
+            Ok(trainer)
+        };
+        let mut trainer = begin().inspect_err(|_| folder.abandon())?;
+        folder.settle(&config)?;
         let start = Instant::now();
         trainer.fit(&mut train, val.as_mut().map(|own| own as &mut dyn Loader))?;
         let fit_s = start.elapsed().as_secs_f64();

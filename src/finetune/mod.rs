@@ -28,6 +28,8 @@ mod inner_eye;
 mod layout;
 mod measure;
 mod merge;
+#[cfg(feature = "raster")]
+mod metric_names;
 mod outputs;
 mod predictions;
 mod preflight;
@@ -51,6 +53,7 @@ pub use checkpoints::{BEST, Checkpoints, LAST};
 pub use config::{
     AugmentationConfig, Config, DataConfig, EarlyStoppingConfig, InitConfig, OptimizerConfig, OutputsConfig,
     RunConfig, SamplingConfig, ScheduleConfig, ScheduleKind, TrainingConfig, ValUnit, put, put_setting,
+    read_table,
 };
 pub use container::{AfterFit, Container, Loaders, TestMetrics, run_container};
 pub use export::NOTE_KEY;

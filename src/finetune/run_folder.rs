@@ -14,6 +14,9 @@ use crate::finetune::step_export;
 /// Name of the configuration in it.
 pub const CONFIG: &str = "config.toml";
 
+/// Folder of the checkpoints in it.
+pub(super) const CHECKPOINTS: &str = "checkpoints";
+
 /// Keys that may differ where a run is gone on with: they have no effect on the numbers of the epochs that are done, or, as
 /// the length of the training, on none of those to come but by what a schedule makes of it.
 const FREE: [&str; 8] = [
@@ -29,36 +32,75 @@ const FREE: [&str; 8] = [
 
 /// The folder of a run, which is there.
 #[derive(Debug)]
-pub(super) struct RunFolder(PathBuf);
+pub(super) struct RunFolder {
+    path: PathBuf,
+    /// Whether it was empty or not there.
+    is_new: bool,
+    /// Whether it was not there.
+    is_made: bool,
+}
+
+impl Config {
+    /// That the folder of the run can be used: it is not there or empty, or is gone on with by `resume`, and may be written
+    /// to. Running a finetuning says the same, after all the data have been looked through.
+    ///
+    /// # Errors
+    /// `AlreadyExists` for a folder with something in it; `Mismatch` where that is a run with other settings;
+    /// `InvalidArgument` for a path that is no folder; `PermissionDenied`; `Io`.
+    pub fn check_out(&self, resume: bool) -> Result<()> {
+        let path = self.out.as_deref().unwrap_or(Path::new("."));
+        if self.out.is_some() {
+            is_new(self, path, resume)?;
+        }
+        let there = path.ancestors().find(|own| own.exists()).unwrap_or(Path::new("."));
+        // Nothing stays of a file that is not committed.
+        StagedFile::new(there.join(".glebe-folder"), true).map(drop)
+    }
+}
+
+/// Whether a folder is empty or not there; one of a run that is gone on with is neither.
+fn is_new(config: &Config, path: &Path, resume: bool) -> Result<bool> {
+    if let Some(file) = path.ancestors().find(|own| own.exists()).filter(|own| !own.is_dir()) {
+        return Err(Error::invalid("is a file: expected a folder, or a name for one").at_path(file));
+    }
+    let is_empty = match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+        Err(error) => return Err(Error::io("read the folder", path, error)),
+    };
+    if is_empty {
+        return Ok(true);
+    }
+    let wrong = |message: &str| Err(Error::new(ErrorKind::AlreadyExists, message).at_path(path));
+    let file = path.join(CONFIG);
+    match (resume, file.exists()) {
+        (true, true) => {
+            check_same(&Config::read(&file, &[])?, config).map_err(|error| error.at_path(&file))?;
+            Ok(false)
+        }
+        (true, false) => wrong("the folder is not empty, but has no config.toml: it is not of a run"),
+        (false, true) => {
+            wrong("the folder is not empty: choose another one, or go on with the run that it has (resume)")
+        }
+        (false, false) => wrong("the folder is not empty: choose another one"),
+    }
+}
 
 impl RunFolder {
-    /// Makes the folder and writes the configuration there; with `resume` one that has been begun is gone on with.
+    /// Makes the folder and writes the configuration there; with `resume` one that has been begun is gone on with, and keeps
+    /// its configuration until [`RunFolder::settle`].
     ///
     /// # Errors
     /// `AlreadyExists` for a folder with something in it; `Mismatch` where that is a run with other settings; `Io`.
     pub(super) fn open(config: &Config, resume: bool) -> Result<RunFolder> {
         let path = config.out.clone().unwrap_or_else(RunFolder::default_name);
-        let is_empty = match fs::read_dir(&path) {
-            Ok(mut entries) => entries.next().is_none(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-            Err(error) => return Err(Error::io("read the folder", &path, error)),
-        };
-        let file = path.join(CONFIG);
-        if !is_empty && !resume {
-            let message =
-                "the folder is not empty: choose another one, or go on with the run that it has (resume)";
-            return Err(Error::new(ErrorKind::AlreadyExists, message).at_path(path));
-        }
-        if !is_empty {
-            if !file.exists() {
-                let message = format!("the folder is not empty, but has no {CONFIG}: it is not of a run");
-                return Err(Error::new(ErrorKind::AlreadyExists, message).at_path(path));
-            }
-            check_same(&Config::read(&file, &[])?, config).map_err(|error| error.at_path(&file))?;
-        }
+        let is_new = is_new(config, &path, resume)?;
+        let is_made = !path.exists();
         fs::create_dir_all(&path).map_err(|error| Error::io("make", &path, error))?;
-        let folder = RunFolder(path);
-        folder.write(CONFIG, config.to_toml()?.as_bytes())?;
+        let folder = RunFolder { path, is_new, is_made };
+        if folder.is_new {
+            folder.settle(config).inspect_err(|_| folder.abandon())?;
+        }
         Ok(folder)
     }
 
@@ -68,13 +110,34 @@ impl RunFolder {
         PathBuf::from(format!("glebe-{}", stamp(now)))
     }
 
+    /// Writes the configuration.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(super) fn settle(&self, config: &Config) -> Result<()> {
+        self.write(CONFIG, config.to_toml()?.as_bytes())
+    }
+
+    /// Leaves a folder as it was where nothing has been done in it.
+    pub(super) fn abandon(&self) {
+        if !self.is_new {
+            return;
+        }
+        // What cannot be taken away stays; folders go only where they are empty.
+        let _ = fs::remove_file(self.path.join(CONFIG));
+        let _ = fs::remove_dir(self.path.join(CHECKPOINTS));
+        if self.is_made {
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Writes a file as a whole, in the place of one that is there.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        step_export::write(StagedFile::new(self.0.join(name), true)?, bytes, true)
+        step_export::write(StagedFile::new(self.path.join(name), true)?, bytes, true)
     }
 }
 

@@ -151,7 +151,8 @@ fn check(scores: &Scores, expected: &Value, name: &str) {
         Some(wanted) => assert!((own - wanted).abs() < 1e-14, "{name}: {what} {own} {wanted}"),
         None => assert!(own.is_nan(), "{name}: {what} {own}"),
     };
-    let of: [(&str, fn(&ClassScores) -> f64); 4] = [
+    type Score = fn(&ClassScores) -> f64;
+    let of: [(&str, Score); 4] = [
         ("iou", |class| class.iou),
         ("dice", |class| class.dice),
         ("precision", |class| class.precision),

@@ -10,6 +10,7 @@ use crate::finetune::config::{Config, ScheduleKind, ValUnit};
 use crate::finetune::fit_options::FitOptions;
 use crate::finetune::initial::LoadOptions;
 use crate::finetune::outputs::Outputs;
+use crate::finetune::run_folder::CHECKPOINTS;
 use crate::finetune::scoring::Scoring;
 use crate::finetune::step::RunOptions;
 use crate::hooks::{Callbacks, Decay, EarlyStopping, Mode, OneCycle, Plateau, Schedule};
@@ -42,6 +43,10 @@ impl Config {
         }
         if self.training.batch == Some(0) || self.training.size.is_some_and(|size| size.contains(&0)) {
             return wrong("training.batch and training.size: expected 1 or more, got 0");
+        }
+        if !(0.0..=100.0).contains(&self.sampling.min_annotated) {
+            let got = self.sampling.min_annotated;
+            return wrong(&format!("sampling.min_annotated: expected 0 to 100 per cent, got {got}"));
         }
         if self.training.loss.is_regression() {
             let message = format!(
@@ -76,6 +81,33 @@ impl Config {
         }
         if self.sampling.samples.is_some() && self.training.steps.is_some() {
             return wrong("sampling.samples and training.steps: expected one of them, got both");
+        }
+        self.check_hooks()
+    }
+
+    /// What the callbacks of schedules and early stopping would refuse when the folder is there.
+    fn check_hooks(&self) -> Result<()> {
+        let own = &self.schedule;
+        let is_factor = |gamma: f64| gamma > 0.0 && gamma < 1.0;
+        if own.kind == ScheduleKind::Plateau && own.gamma.is_some_and(|gamma| !is_factor(gamma)) {
+            let got = own.gamma.unwrap_or_default();
+            let message =
+                format!("schedule.gamma: plateau: expected a factor above 0 and below 1, got {got}");
+            return Err(Error::invalid(message));
+        }
+        if !(own.least.is_finite() && own.least >= 0.0) {
+            let message = format!("schedule.least: expected a learning rate of 0 or more, got {}", own.least);
+            return Err(Error::invalid(message));
+        }
+        let rate = self.training.learning_rate;
+        if own.kind == ScheduleKind::OneCycle && !(rate.is_finite() && rate > 0.0) {
+            let message = format!("training.learning_rate: one_cycle: expected a number above 0, got {rate}");
+            return Err(Error::invalid(message));
+        }
+        let delta = self.early_stopping.min_delta;
+        if !(delta.is_finite() && delta >= 0.0) {
+            let message = format!("early_stopping.min_delta: expected 0 or more, got {delta}");
+            return Err(Error::invalid(message));
         }
         Ok(())
     }
@@ -213,7 +245,7 @@ impl Config {
         let mut scoring = Scoring::default();
         (scoring.class_names, scoring.form) = (names.to_vec(), training.scores);
         fit.scoring = Some(scoring);
-        let mut checkpoints = Checkpoints::new(out.join("checkpoints"));
+        let mut checkpoints = Checkpoints::new(out.join(CHECKPOINTS));
         checkpoints.keep = self.outputs.keep_checkpoints;
         let best = training.best.clone().or_else(|| has_validation.then(|| "val/Loss".to_owned()));
         if let Some(metric) = best.filter(|metric| metric != "last") {

@@ -122,14 +122,18 @@ impl<'a> Source<'a> {
             Some((train, val)) => (train, Some(val)),
             None => (whole, (!vals.is_empty()).then(|| self.open(vals, Split::Val)).transpose()?),
         };
-        for other in [&val, &test].into_iter().flatten() {
+        for (other, key) in [(&val, "data.val"), (&test, "data.test")] {
+            let Some((other, item)) = other.as_ref().and_then(|own| Some((own, own.items().next()?))) else {
+                continue;
+            };
             if other.bands() != train.bands() {
                 let message = format!(
                     "expected {} bands as in the training data, got {}",
                     train.bands(),
                     other.bands()
                 );
-                return Err(Error::new(ErrorKind::Mismatch, message));
+                let error = Error::new(ErrorKind::Mismatch, message).at_path(&item.image);
+                return Err(in_part(key, item.locate(error)));
             }
         }
         Ok(Parts { train, val, test })

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Augmentation, LabelOptions};
 
-pub use read::{put, put_setting};
+pub use read::{put, put_setting, read_table};
 pub use sections::{
     DataConfig, EarlyStoppingConfig, InitConfig, OptimizerConfig, OutputsConfig, RunConfig, SamplingConfig,
     ScheduleConfig, ScheduleKind, TrainingConfig, ValUnit,

@@ -16,11 +16,7 @@ impl Config {
     /// `InvalidArgument` for what is no TOML (with its line), keys that there are not (with the nearest that there is),
     /// and values of a wrong kind or out of range, with the key.
     pub fn parse(text: &str, settings: &[&str]) -> Result<Config> {
-        let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
-            let line =
-                error.span().map_or(0, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-            Error::invalid(format!("line {line}: {}", error.message()))
-        })?;
+        let mut table = parse(text)?;
         for setting in settings {
             put_setting(&mut table, setting)?;
         }
@@ -32,9 +28,11 @@ impl Config {
     /// # Errors
     /// As [`Config::parse`], and of reading the file.
     pub fn read(path: impl AsRef<Path>, settings: &[&str]) -> Result<Config> {
-        let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
-        Config::parse(&text, settings).map_err(|error| error.at_path(path))
+        let mut table = read_table(&path)?;
+        for setting in settings {
+            put_setting(&mut table, setting)?;
+        }
+        Config::from_table(table)
     }
 
     /// From a table of TOML.
@@ -53,6 +51,32 @@ impl Config {
         toml::to_string(self)
             .map_err(|error| Error::invalid("the configuration cannot be written").caused_by(error))
     }
+}
+
+/// Reads a file whose keys and values are a configuration's, as a table to put others into.
+///
+/// # Errors
+/// As [`Config::read`], naming the file.
+pub fn read_table(path: impl AsRef<Path>) -> Result<Table> {
+    let path = path.as_ref();
+    if path.is_dir() {
+        return Err(Error::invalid("is a folder: expected a file with TOML").at_path(path));
+    }
+    let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Error::invalid("is no text: expected TOML").at_path(path).caused_by(error))?;
+    let table = parse(&text).map_err(|error| error.at_path(path))?;
+    // Now, so that what is put into it is not told with the file's name.
+    Config::from_table(table.clone()).map_err(|error| error.at_path(path))?;
+    Ok(table)
+}
+
+fn parse(text: &str) -> Result<Table> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let line =
+            error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        Error::invalid(format!("line {line}: {}", error.message()))
+    })
 }
 
 /// Puts `section.key=value` into a table.
