@@ -3568,6 +3568,7 @@ glebe_status glebe_finetuning_new(const glebe_runtime *runtime,
 /**
  * What was found: a JSON object with
  *
+ *  out        the folder of the run
  *  data       for train, val and test (null where there are none): images, windows, how many of these are left out and
  *             why, the samples of an epoch, the pixels of each class
  *  preflight  what is trained at what cost, as glebe_trainer_preflight tells it
@@ -3606,6 +3607,9 @@ glebe_status glebe_finetuning_add_events(glebe_finetuning *finetuning,
  * Trains, goes back to the best weights, tests them where there are test data, writes the model into the folder of the
  * run, and scores it on the whole images of validation and test data. The folder is made now.
  *
+ * The metrics that decide about the best weights and about stopping early must be ones that the run measures, or that a
+ * function logs at its events; where no function was added, that is known before the run begins.
+ *
  * A finetuning runs once, whatever comes of it. After an error checkpoints and files stay as the last complete epoch left
  * them; a new finetuning with `resume` goes on from them.
  *
@@ -3613,7 +3617,7 @@ glebe_status glebe_finetuning_add_events(glebe_finetuning *finetuning,
  * @param report      nullable: what was done, as the JSON object that `glebe finetune --report` writes: `out` and `model`
  *                    are paths; free it with glebe_buffer_free.
  * @param error       nullable.
- * @return GLEBE_STATUS_ALREADY_EXISTS for a folder with something in it; GLEBE_STATUS_MISMATCH for one with a run of other
+ * @return GLEBE_STATUS_INVALID_ARGUMENT for a metric that there is not; GLEBE_STATUS_ALREADY_EXISTS for a folder with something in it; GLEBE_STATUS_MISMATCH for one with a run of other
  *         settings; GLEBE_STATUS_INVALID_STATE where it has been run, and for a loss that is not finite;
  *         GLEBE_STATUS_CANCELLED; GLEBE_STATUS_OUT_OF_MEMORY; GLEBE_STATUS_RUNTIME; errors of files; what an event function
  *         returned.

@@ -12,7 +12,7 @@
  *     options.progress = [](const glebe::Progress &now) { return now.done < 1000; };
  *     model.segment_file("in.tif", "out.tif", options);
  *
- * Link with -lglebe. Longer examples are examples/cpp/segment.cpp and fit.cpp. There is nothing to compile but this header; it
+ * Link with -lglebe. Longer examples are examples/cpp/segment.cpp, finetune_rasters.cpp and fit.cpp. There is nothing to compile but this header; it
  * may be included in any number of translation units. What glebe.h says of files, threads, forks and memory holds
  * here too; this page tells what C++ adds.
  *
@@ -23,7 +23,7 @@
  * CALLBACKS may throw anything. Nothing is thrown through the library: the exception is kept, the job is cancelled,
  * and the same exception leaves the function that started the job. The model can be used afterwards.
  *
- * HANDLES (Runtime, Model, CancelToken, Prediction, Trainer, Loader) can be moved, not copied, and free what they hold. One that was
+ * HANDLES (Runtime, Model, CancelToken, Prediction, Trainer, Loader, Finetuning) can be moved, not copied, and free what they hold. One that was
  * moved from holds nothing: it may be assigned to and destroyed; functions that can fail throw
  * GLEBE_STATUS_INVALID_ARGUMENT, the others return zeros and empty strings. Handles may be destroyed in any order.
  * get() gives the C handle, for functions of glebe.h that have no counterpart here.
@@ -1457,6 +1457,20 @@ struct FitOptions {
     std::uint64_t max_steps = 0;
 };
 
+/// What a finetuning is told: glebe_finetuning_options. A model and training data at least.
+struct FinetuningOptions {
+    /// The configuration, in TOML: what `glebe finetune --config` takes.
+    std::string config{};
+    /// A file with it; not together with config.
+    std::string config_path{};
+    /// Settings of the form section.key=value over it: "training.steps=200", "data.train=train.csv".
+    std::vector<std::string> settings{};
+    /// Goes on with what the folder of the run holds, where there is something.
+    bool resume = false;
+    /// Stops the run when it is set. None: nothing does. Must live until the function that takes the options returns.
+    const CancelToken *cancel = nullptr;
+};
+
 /// Which weights of a checkpoint are loaded: glebe_load_options.
 struct LoadOptions {
     /// Leaves out tensors that are missing, too many or of another shape; without it they are GLEBE_STATUS_MISMATCH.
@@ -1567,6 +1581,33 @@ public:
 private:
     std::vector<const char *> class_names_;
     glebe_fit_options given_{};
+};
+
+/// The C struct with what it points to. Lives shorter than the options.
+class FinetuningCall {
+public:
+    explicit FinetuningCall(const FinetuningOptions &options) : settings_(c_strings(options.settings, "settings")) {
+        check(glebe_finetuning_options_init(&given_, sizeof given_));
+        given_.resume = options.resume ? 1 : 0;
+        given_.config = c_string_or_null(options.config, "config");
+        given_.config_path = c_string_or_null(options.config_path, "config_path");
+        given_.settings = settings_.data();
+        given_.settings_len = settings_.size();
+        if (options.cancel != nullptr) {
+            given_.cancel = options.cancel->get();
+            if (given_.cancel == nullptr) {
+                throw Error(GLEBE_STATUS_INVALID_ARGUMENT, "cancel: the token was moved from");
+            }
+        }
+    }
+    FinetuningCall(const FinetuningCall &) = delete;
+    FinetuningCall &operator=(const FinetuningCall &) = delete;
+
+    [[nodiscard]] const glebe_finetuning_options *get() const noexcept { return &given_; }
+
+private:
+    std::vector<const char *> settings_;
+    glebe_finetuning_options given_{};
 };
 
 /// The C struct; its strings are those of the options, which live longer.
@@ -1855,7 +1896,7 @@ private:
 };
 
 /// What is to happen at certain points of a run: a function for every event, all of them empty by default. Derive from it,
-/// override what is of interest, and give it to Trainer::add.
+/// override what is of interest, and give it to Trainer::add or Finetuning::add.
 ///
 /// They are called on the thread that runs the trainer. What they throw ends the run, is told to all callbacks
 /// (exception), and comes out of the function that runs. What exception throws is dropped. They may use the library, but
@@ -2117,6 +2158,15 @@ public:
     /// @throws Error GLEBE_STATUS_MISMATCH for arrays of wrong lengths; GLEBE_STATUS_OUT_OF_MEMORY.
     Loader(const Trainer &trainer, const std::vector<float> &images, const std::vector<std::uint8_t> &labels,
            bool shuffled = false);
+
+    /// Of labelled rasters, cut into batches window by window by threads that work ahead: what a Finetuning with these
+    /// options would train on, validate on or test. See glebe_loader_new_rasters.
+    ///
+    /// @param trainer  whose batches these are: it tells the sizes, and its model the bands and the normalisation where
+    ///                 the options do not.
+    /// @param split    which part of the data.
+    /// @throws Error as Finetuning's constructor; GLEBE_STATUS_INVALID_ARGUMENT for a part that the options do not have.
+    Loader(const Trainer &trainer, const FinetuningOptions &options, Split split);
 
     /// Of a class of the program's own.
     ///
@@ -2673,6 +2723,108 @@ inline Loader::Loader(const Trainer &trainer, const std::vector<float> &images,
                                        shuffled ? 1 : 0, &handle, error);
     });
     handle_.reset(handle);
+}
+
+inline Loader::Loader(const Trainer &trainer, const FinetuningOptions &options, Split split) {
+    const detail::FinetuningCall given(options);
+    glebe_loader *handle = nullptr;
+    detail::call([&](glebe_error **error) {
+        return glebe_loader_new_rasters(trainer.get(), given.get(), static_cast<std::int32_t>(split), &handle, error);
+    });
+    handle_.reset(handle);
+}
+
+/// A finetuning that is ready to run, once: labelled rasters and a model in, a better model out, as `glebe finetune` does
+/// it. One thread at a time, found() excepted.
+class Finetuning {
+public:
+    /// Reads the configuration, opens the model, looks through the data and builds the step, which takes seconds. Writes
+    /// nothing.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT for a setting that is wrong in itself, with its key;
+    ///         GLEBE_STATUS_NOT_FOUND; GLEBE_STATUS_MODEL_INVALID; GLEBE_STATUS_MODEL_UNSUPPORTED;
+    ///         GLEBE_STATUS_RASTER_INVALID, GLEBE_STATUS_RASTER_UNSUPPORTED; GLEBE_STATUS_MISMATCH where model, images and
+    ///         labels do not fit together; GLEBE_STATUS_PROVIDER_UNAVAILABLE; GLEBE_STATUS_OUT_OF_MEMORY;
+    ///         GLEBE_STATUS_RUNTIME; GLEBE_STATUS_NOT_SUPPORTED in a build without GDAL.
+    Finetuning(const Runtime &runtime, const FinetuningOptions &options) {
+        const detail::FinetuningCall given(options);
+        glebe_finetuning *handle = nullptr;
+        detail::call(
+            [&](glebe_error **error) { return glebe_finetuning_new(runtime.get(), given.get(), &handle, error); });
+        handle_.reset(handle);
+    }
+
+    /// What was found, as a JSON object: see glebe_finetuning_found.
+    [[nodiscard]] std::string found() const {
+        detail::Buffer json;
+        detail::call([&](glebe_error **error) { return glebe_finetuning_found(get(), &json.bytes, error); });
+        return json.text();
+    }
+
+    /// Lets a callback be told of all events of the run, of Event::trainer_init when that begins.
+    ///
+    /// @throws Error GLEBE_STATUS_INVALID_ARGUMENT for no object; GLEBE_STATUS_INVALID_STATE once it runs.
+    void add(std::shared_ptr<Callback> callback) {
+        if (callback == nullptr) {
+            throw Error(GLEBE_STATUS_INVALID_ARGUMENT, "callback is NULL");
+        }
+        const auto called = std::make_shared<detail::Called<Callback>>(std::move(callback));
+        auto owned = std::make_unique<detail::CalledCallback>(called);
+        // Room first, so that nothing can fail behind the call.
+        called_.reserve(called_.size() + 1);
+        detail::call([&](glebe_error **error) {
+            return glebe_finetuning_add_events(get(), detail::glebe_hpp_event, owned.release(),
+                                               detail::glebe_hpp_event_destroy, error);
+        });
+        called_.push_back(called);
+    }
+
+    /// Trains, goes back to the best weights, tests, writes the model into the folder of the run and scores it. It runs
+    /// once, whatever comes of it.
+    ///
+    /// @return what was done, as the JSON object that `glebe finetune --report` writes; `model` is the model's path.
+    /// @throws Error GLEBE_STATUS_ALREADY_EXISTS for a folder with something in it; GLEBE_STATUS_MISMATCH for one with a
+    ///         run of other settings; GLEBE_STATUS_INVALID_STATE where it has been run; GLEBE_STATUS_CANCELLED;
+    ///         GLEBE_STATUS_OUT_OF_MEMORY; GLEBE_STATUS_RUNTIME; errors of files.
+    /// @throws what a callback throws.
+    std::string run() {
+        detail::Buffer report;
+        // A call within a callback is refused; what callbacks threw is of the run around it.
+        const bool is_within = std::exchange(runs_, true);
+        const detail::Outcome outcome(
+            [&](glebe_error **error) { return glebe_finetuning_run(get(), &report.bytes, error); });
+        if (!is_within) {
+            runs_ = false;
+            // What callbacks threw comes before the error that it led to.
+            for (const detail::CalledCallback &called : called_) {
+                called->rethrow();
+            }
+        }
+        outcome.check();
+        return report.text();
+    }
+
+    [[nodiscard]] glebe_finetuning *get() const noexcept { return handle_.get(); }
+
+private:
+    /// What the library calls, and what it threw.
+    std::vector<detail::CalledCallback> called_;
+    /// Whether a run goes on.
+    bool runs_ = false;
+    detail::Handle<glebe_finetuning, glebe_finetuning_free> handle_;
+};
+
+/// Finetunes in one call, without callbacks of one's own: see Finetuning.
+///
+/// @return what was done, as Finetuning::run gives it.
+/// @throws Error as Finetuning's constructor and Finetuning::run.
+inline std::string finetune(const Runtime &runtime, const FinetuningOptions &options) {
+    const detail::FinetuningCall given(options);
+    detail::Buffer report;
+    detail::call([&](glebe_error **error) {
+        return glebe_finetune(runtime.get(), given.get(), &report.bytes, error);
+    });
+    return report.text();
 }
 
 } // namespace glebe

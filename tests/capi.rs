@@ -156,6 +156,27 @@ fn exports_under_memcheck() {
 }
 
 #[test]
+fn the_example_of_rasters() {
+    let folder = fixtures();
+    let program = compile(&root().join("examples/c/finetune_rasters.c"), folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let pair = format!("{};{}", at("in.tif").display(), at("labels.tif").display());
+    let arguments = [at("batches.onnx").into_os_string(), pair.clone().into(), pair.into(), at("run").into()];
+    let text = String::from_utf8(run(Command::new(&program).args(&arguments)).stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 6, "{text}");
+    let loss = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    assert!(loss(lines[4]) < loss(lines[0]) && lines[0].starts_with("epoch 1 of 5, loss "), "{text}");
+    assert_eq!(Path::new(lines[5]), at("run/model.onnx"));
+    assert!(at("run/model.onnx").is_file() && at("run/curves.svg").is_file());
+    // A second run does not write over the first.
+    let again = Command::new(&program).args(&arguments).output().unwrap();
+    assert_eq!(again.status.code(), Some(glebe::ErrorKind::AlreadyExists.code()));
+    let said = String::from_utf8(again.stderr).unwrap();
+    assert!(said.starts_with("already-exists: ") && again.stdout.is_empty(), "{said}");
+}
+
+#[test]
 fn finetunings() {
     let folder = program("finetune");
     let map = Raster::open(folder.path().join("map.tif"), &OpenOptions::default()).unwrap();

@@ -22,7 +22,7 @@ use glebe::geometry::{Band, Size, Window};
 use glebe::onnx::{Dim, ElementType, GraphBuilder};
 use glebe::raster::{Format, Georeference, OpenOptions, Raster, RasterWriter, WriteSpec};
 use glebe::tensor::{Sample, Samples};
-use ndarray::Array3;
+use ndarray::{Array3, Axis, Zip};
 use tempfile::TempDir;
 
 const WARNINGS: [&str; 9] = [
@@ -135,12 +135,20 @@ fn write_fixtures(folder: &Path) {
     std::fs::write(folder.join("linear.onnx"), linear()).unwrap();
     std::fs::write(folder.join("broken.onnx"), "this is not a model").unwrap();
     let image = picture();
+    // The classes that linear.onnx gives, the other way round.
+    let (first, second) = (image.index_axis(Axis(0), 0), image.index_axis(Axis(0), 1));
+    let truth = Zip::from(first).and(second).map_collect(|first, second| u8::from(first >= second));
+    write_raster(&folder.join("truth.tif"), truth.insert_axis(Axis(0)));
+    write_raster(&folder.join("raster.tif"), image);
+}
+
+fn write_raster(path: &Path, image: Array3<u8>) {
     let (bands, height, width) = image.dim();
     let mut spec = WriteSpec::new(Size::new(width, height), bands, u8::DATA_TYPE);
     spec.format = Format::GTiff;
     spec.georeference = Georeference::default();
     spec.georeference.transform = Some([500_000.0, 2.0, 0.0, 4_000_000.0, 0.0, -2.0]);
-    let mut writer = RasterWriter::create(folder.join("raster.tif"), spec).unwrap();
+    let mut writer = RasterWriter::create(path, spec).unwrap();
     writer.write(Window::new(0, 0, width, height), u8::wrap(image).view()).unwrap();
     writer.finish().unwrap();
 }
@@ -328,6 +336,28 @@ fn the_example_of_epochs_goes_on() {
     let table = std::fs::read_to_string(at("checkpoints/Val/epoch_metrics.csv")).unwrap();
     assert_eq!(table.lines().count(), 6, "{table}");
     assert_eq!(run(), "Loading checkpoint that was created at (epoch = 5, global_step = 15)\n");
+}
+
+#[test]
+fn the_example_of_rasters_learns() {
+    let programs = programs();
+    let program =
+        compile(&programs.folder, "finetune_rasters", &[root().join("examples/cpp/finetune_rasters.cpp")]);
+    let folder = TempDir::new().unwrap();
+    write_fixtures(folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let pair = format!("{};{}", at("raster.tif").display(), at("truth.tif").display());
+    let arguments = [at("linear.onnx").into_os_string(), pair.clone().into(), pair.into(), at("run").into()];
+    let output = text(done(command(&program).args(&arguments)).stdout);
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines.len(), 6, "{output}");
+    let loss = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    assert!(loss(lines[4]) < loss(lines[0]) && lines[0].starts_with("epoch 1 of 5, loss "), "{output}");
+    assert_eq!(Path::new(lines[5]), at("run/model.onnx"));
+    assert!(at("run/model.onnx").is_file() && at("run/curves.svg").is_file());
+    // A second run does not write over the first.
+    let again = command(&program).args(&arguments).output().unwrap();
+    assert_eq!(again.status.code(), Some(glebe::ErrorKind::AlreadyExists.code()));
 }
 
 #[test]

@@ -90,6 +90,7 @@ pub unsafe extern "C" fn glebe_finetuning_new(
 
 /// What was found: a JSON object with
 ///
+///  out        the folder of the run
 ///  data       for train, val and test (null where there are none): images, windows, how many of these are left out and
 ///             why, the samples of an epoch, the pixels of each class
 ///  preflight  what is trained at what cost, as glebe_trainer_preflight tells it
@@ -154,6 +155,9 @@ pub unsafe extern "C" fn glebe_finetuning_add_events(
 /// Trains, goes back to the best weights, tests them where there are test data, writes the model into the folder of the
 /// run, and scores it on the whole images of validation and test data. The folder is made now.
 ///
+/// The metrics that decide about the best weights and about stopping early must be ones that the run measures, or that a
+/// function logs at its events; where no function was added, that is known before the run begins.
+///
 /// A finetuning runs once, whatever comes of it. After an error checkpoints and files stay as the last complete epoch left
 /// them; a new finetuning with `resume` goes on from them.
 ///
@@ -161,7 +165,7 @@ pub unsafe extern "C" fn glebe_finetuning_add_events(
 /// @param report      nullable: what was done, as the JSON object that `glebe finetune --report` writes: `out` and `model`
 ///                    are paths; free it with glebe_buffer_free.
 /// @param error       nullable.
-/// @return GLEBE_STATUS_ALREADY_EXISTS for a folder with something in it; GLEBE_STATUS_MISMATCH for one with a run of other
+/// @return GLEBE_STATUS_INVALID_ARGUMENT for a metric that there is not; GLEBE_STATUS_ALREADY_EXISTS for a folder with something in it; GLEBE_STATUS_MISMATCH for one with a run of other
 ///         settings; GLEBE_STATUS_INVALID_STATE where it has been run, and for a loss that is not finite;
 ///         GLEBE_STATUS_CANCELLED; GLEBE_STATUS_OUT_OF_MEMORY; GLEBE_STATUS_RUNTIME; errors of files; what an event function
 ///         returned.
@@ -245,6 +249,7 @@ fn facts(finetuning: &Finetuning) -> Result<Facts> {
 fn found(finetuning: &Finetuning) -> Result<String> {
     let (epochs, steps) = finetuning.length();
     json(&serde_json::json!({
+        "out": finetuning.config().out,
         "data": finetuning.found(),
         "preflight": finetuning.preflight(),
         "length": { "epochs": epochs, "steps": steps },
@@ -254,6 +259,10 @@ fn found(finetuning: &Finetuning) -> Result<String> {
 
 #[cfg(feature = "raster")]
 fn run(finetuning: Finetuning, callbacks: Callbacks) -> Result<String> {
+    // Functions of the program may log metrics of their own.
+    if callbacks.is_empty() {
+        finetuning.check_metrics()?;
+    }
     json(&finetuning.run(callbacks)?)
 }
 

@@ -75,6 +75,7 @@ typedef struct {
     uint64_t acts_in; /* epoch; 0: none */
     const glebe_cancel_token *token;
     int32_t code;
+    int32_t code_at_first;
     glebe_finetuning *running;
     int destroyed;
 } watcher;
@@ -87,6 +88,8 @@ static int32_t watch(int32_t event, glebe_event_context *context, void *user_dat
     glebe_run_state state;
     CHECK(glebe_run_state_init(&state, sizeof state) == GLEBE_STATUS_OK);
     OK(glebe_event_run_state(context, &state, &error));
+    if (event == GLEBE_EVENT_TRAINER_INIT)
+        return own->code_at_first;
     if (event == GLEBE_EVENT_EPOCH_END) {
         CHECK(own->losses_count < 8);
         OK(glebe_event_metric(context, "train/Loss", &own->losses[own->losses_count++], &error));
@@ -252,6 +255,16 @@ static void runs_that_are_interrupted(void)
     CHECK(seen.destroyed == 1 && !exists(file("ended/model.onnx")));
     glebe_finetuning_free(finetuning);
 
+    /* ended before it begins: not even the folder is made */
+    start(&own, "unbegun");
+    finetuning = made(&own);
+    memset(&seen, 0, sizeof seen);
+    seen.code_at_first = GLEBE_STATUS_NOT_SUPPORTED;
+    OK(glebe_finetuning_add_events(finetuning, watch, &seen, destroy, &error));
+    FAILS(GLEBE_STATUS_NOT_SUPPORTED, "trainer_init", glebe_finetuning_run(finetuning, NULL, &error));
+    CHECK(seen.destroyed == 1 && !exists(file("unbegun")));
+    glebe_finetuning_free(finetuning);
+
     /* one that never runs releases what it was given */
     start(&own, "never");
     finetuning = made(&own);
@@ -302,6 +315,12 @@ static void what_is_refused(void)
 
     start(&own, "refused");
     FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "runtime is NULL", glebe_finetune(NULL, &own.options, NULL, &error));
+    set_pair(&own, "data.val", "in.tif", "labels.tif");
+    set(&own, "training.best=val/MeanIo");
+    FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "val/MeanIoU", glebe_finetune(runtime, &own.options, NULL, &error));
+    glebe_finetuning *unmeasured = made(&own);
+    FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "val/MeanIoU", glebe_finetuning_run(unmeasured, NULL, &error));
+    glebe_finetuning_free(unmeasured);
     set(&own, "training.step=3");
     FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "did you mean", glebe_finetune(runtime, &own.options, NULL, &error));
     CHECK(!exists(file("refused")));

@@ -4,6 +4,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
+use glebe::onnx::{Dim, ElementType, GraphBuilder};
+use ndarray::Array3;
+
 use crate::fixtures::{golden, golden_picture, write_raster};
 
 /// Cargo builds examples beside the tests: `target/debug/examples` next to `target/debug/deps`.
@@ -39,6 +42,39 @@ fn array_scores_an_image() {
     let done = Command::new(&example).arg(golden("conv.onnx")).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert!(String::from_utf8_lossy(&done.stdout).contains("1 band of 400 x 300 pixels"));
+}
+
+#[test]
+fn finetune_rasters_learns() {
+    let Some(example) = example("finetune_rasters") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut graph = GraphBuilder::new("bands");
+    let dims = [Dim::from("n"), Dim::Fixed(2), Dim::from("h"), Dim::from("w")];
+    let x = graph.input("x", ElementType::Float32, &dims);
+    let weight = graph.initializer_f32("weight", &[2, 2, 1, 1], &[1.0, 0.0, 0.0, 1.0]);
+    let y = graph.node("Conv", &[&x, &weight]).output("y");
+    graph.output(&y, ElementType::Float32, &dims);
+    std::fs::write(at("model.onnx"), graph.finish().unwrap()).unwrap();
+    let sample = |c: usize, y: usize, x: usize| ((x * 7 + y * 13 + c * 101) % 251) as u8;
+    write_raster(&at("in.tif"), &Array3::from_shape_fn((2, 70, 90), |(c, y, x)| sample(c, y, x)), None);
+    // The other way round than the model has it.
+    let truth = Array3::from_shape_fn((1, 70, 90), |(_, y, x)| u8::from(sample(0, y, x) >= sample(1, y, x)));
+    write_raster(&at("truth.tif"), &truth, None);
+    let pair = format!("{};{}", at("in.tif").display(), at("truth.tif").display());
+    let arguments = [at("model.onnx").into_os_string(), pair.clone().into(), pair.into(), at("run").into()];
+    let done = Command::new(&example).args(&arguments).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let text = String::from_utf8(done.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    // 70 x 90 pixels in windows of 32 x 32.
+    assert_eq!((lines.len(), lines[0]), (7, "9 training windows"), "{text}");
+    let loss = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    assert!(loss(lines[5]) < loss(lines[1]) && lines[1].starts_with("epoch 1 of 5, loss "), "{text}");
+    assert_eq!(std::path::Path::new(lines[6]), at("run/model.onnx"));
+    assert!(at("run/model.onnx").is_file());
+    let again = Command::new(&example).args(&arguments).output().unwrap();
+    assert_eq!(again.status.code(), Some(glebe::ErrorKind::AlreadyExists.code()));
 }
 
 #[test]

@@ -1,0 +1,58 @@
+//! Finetunes a model on labelled rasters: `cargo run --release --example finetune_rasters -- MODEL TRAIN VAL OUT`. TRAIN and
+//! VAL are lists of images and labels, or one pair `IMAGE;LABELS` each; OUT is the folder of all that is written.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+
+use glebe::data::Sampling;
+use glebe::finetune::{Config, Finetuning};
+use glebe::hooks::{Callback, Callbacks, Context};
+use glebe::runtime::{Runtime, RuntimeOptions};
+use glebe::{Error, Result};
+
+/// Prints a line an epoch.
+#[derive(Debug)]
+struct Printer;
+
+impl Callback for Printer {
+    fn epoch_end(&mut self, context: &mut Context<'_>) -> Result<()> {
+        let loss = context.needed("Printer", "val/Loss")?;
+        println!("epoch {} of {}, loss {loss:.4}", context.state.epoch, context.state.epochs);
+        Ok(())
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [model, train, val, out] = &arguments[..] else {
+        return Err(Error::invalid("usage: finetune_rasters MODEL TRAIN VAL OUT"));
+    };
+    // Everything else has a default. Config::read takes a TOML file with the same names.
+    let mut config = Config::default();
+    config.model = model.into();
+    config.out = Some(out.into());
+    config.data.train = vec![train.clone()];
+    config.data.val = vec![val.clone()];
+    config.data.scale = Some(vec![255.0]);
+    config.sampling.kind = Sampling::Balanced;
+    config.training.epochs = Some(5);
+    config.training.learning_rate = 1e-2;
+    config.training.size = Some([32, 32]);
+
+    let runtime = Runtime::load(&RuntimeOptions::default())?;
+    let finetuning = Finetuning::new(&runtime, config)?;
+    println!("{} training windows", finetuning.found().train.windows);
+    let mut callbacks = Callbacks::new();
+    callbacks.add(Printer);
+    let report = finetuning.run(callbacks)?;
+    println!("{}", report.model.display());
+    Ok(())
+}
+
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.one_line());
+            std::process::ExitCode::from(error.kind().code() as u8)
+        }
+    }
+}
