@@ -148,6 +148,24 @@ impl RunFolder {
 
 /// That two configurations differ in nothing that changes numbers.
 fn check_same(before: &Config, now: &Config) -> Result<()> {
+    let (own, wanted) = (before.length(), now.length());
+    if own.steps_per_epoch != wanted.steps_per_epoch {
+        let shown = |steps: Option<u64>| {
+            steps.map_or("all windows".to_owned(), |steps| {
+                format!("{steps} step{}", if steps == 1 { "" } else { "s" })
+            })
+        };
+        let remedy = match (own.steps_per_epoch, now.training.steps) {
+            (Some(each), Some(steps)) => format!(" (training.epochs = {} makes it so)", steps.div_ceil(each)),
+            _ => String::new(),
+        };
+        let message = format!(
+            "the run that is gone on with has epochs of another length: expected {}, got {}{remedy}",
+            shown(own.steps_per_epoch),
+            shown(wanted.steps_per_epoch)
+        );
+        return Err(Error::new(ErrorKind::Mismatch, message));
+    }
     let (before, now) = (flat(before)?, flat(now)?);
     let keys: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     for key in keys {
