@@ -2,7 +2,10 @@
 
 use crate::data::augmentation::Augmentation;
 use crate::data::sampling::Sampling;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Images of an epoch at most: their order is kept in memory.
+const MOST_SAMPLES: usize = 100_000_000;
 
 /// How a data set becomes batches.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +30,7 @@ pub struct LoaderOptions {
     /// always left out.
     pub min_annotated: f64,
     /// Images of an epoch. Default: the windows of the grid, or as many as a grid of this size would have. More than there
-    /// are of a grid come round again.
+    /// are of a grid come round again; 100 million at most.
     pub samples: Option<usize>,
     /// Whether windows of a grid come in another order in every epoch.
     pub shuffle: bool,
@@ -90,8 +93,15 @@ impl LoaderOptions {
                 format!("expected an annotated share from 0 to 100 per cent, got {}", self.min_annotated);
             return Err(Error::invalid(message));
         }
-        if self.samples == Some(0) {
-            return Err(Error::invalid("expected 1 sample an epoch or more, got 0"));
+        match self.samples {
+            Some(0) => return Err(Error::invalid("expected 1 sample an epoch or more, got 0")),
+            Some(samples) if samples > MOST_SAMPLES => {
+                let message = format!(
+                    "expected at most {MOST_SAMPLES} samples an epoch, got {samples}: more epochs have shorter ones"
+                );
+                return Err(Error::new(ErrorKind::LimitExceeded, message));
+            }
+            _ => {}
         }
         self.augmentation.check()
     }

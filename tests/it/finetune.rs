@@ -456,3 +456,32 @@ fn a_run_that_fails_in_the_middle_says_where_and_can_be_gone_on_with() {
     assert!(stderr.lines().count() == 1 && stderr.contains("epoch 1, batch"), "{stderr}");
     assert!(!bench.at("out/model.onnx").exists() && bench.at("out/config.toml").exists());
 }
+
+/// Pixels without a number are pixels without data: they change nothing but the count.
+#[test]
+fn pixels_that_are_no_numbers_do_not_count() {
+    let bench = Bench::new();
+    let image = squares(3, 1).mapv(f32::from);
+    let mut holes = Vec::new();
+    for (name, value) in [("nan", f32::NAN), ("inf", f32::INFINITY), ("nodata", -9999.0)] {
+        let mut own = image.clone();
+        own.slice_mut(s![.., 3..5, 20..23]).fill(value);
+        // One band is enough for none to be known.
+        own[[1, 40, 40]] = value;
+        write(&bench.at(&format!("{name}.tif")), &own, |spec| {
+            spec.nodata = (name == "nodata").then_some(-9999.0);
+        });
+        let train = format!("@{name}.tif;@a-labels.tif");
+        let own = ["--set", "data.nodata_rule=any", "--lr", "0.01", "--out"];
+        let report = bench.done(&[&["--train", &train], &own[..], &[&format!("@{name}")]].concat());
+        let pixels = report["data"]["train"]["class_pixels"].as_array().unwrap();
+        let counted: u64 = pixels.iter().map(|own| own.as_u64().unwrap()).sum();
+        holes.push((name, (SIDE * SIDE) as u64 - counted));
+        for loss in columns(&bench.at(&format!("{name}/batch_losses.csv"))).values().next_back().unwrap() {
+            assert!(loss.is_finite(), "{name}");
+        }
+    }
+    assert_eq!(holes, [("nan", 7), ("inf", 7), ("nodata", 7)]);
+    let read = |name: &str| std::fs::read(bench.at(name)).unwrap();
+    assert_eq!(read("nan/model.onnx"), read("nodata/model.onnx"));
+}

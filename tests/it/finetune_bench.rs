@@ -190,7 +190,7 @@ impl Bench {
             let stderr = String::from_utf8(done.stderr).unwrap();
             let mut problems = Vec::new();
             if done.status.code() != Some(kind.code()) {
-                problems.push(format!("exit code {:?}, expected {}", done.status.code(), kind.code()));
+                problems.push(format!("{}, expected {}", done.status, kind.code()));
             }
             // Warnings may come before it.
             let lines = stderr.lines().filter(|line| !line.trim_start().starts_with("WARN "));

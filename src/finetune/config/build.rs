@@ -204,8 +204,9 @@ impl Config {
         loader.shuffle = own.shuffle;
         loader.samples = own.samples.or_else(|| {
             let steps = self.length().steps_per_epoch?;
-            let batches = usize::try_from(steps).ok()?.checked_mul(self.training.accumulate)?;
-            batches.checked_mul(batch)
+            // Where that is too much the loader says so.
+            let steps = usize::try_from(steps).unwrap_or(usize::MAX);
+            Some(steps.saturating_mul(self.training.accumulate).saturating_mul(batch))
         });
         loader.augmentation = self.augmentation.0.clone();
         (loader.threads, loader.ahead) = (self.run.loader_threads, self.run.ahead);
