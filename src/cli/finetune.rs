@@ -38,7 +38,8 @@ pub(crate) fn run(options: &FinetuneArguments, arguments: &Arguments) -> Result<
     finetuning.check_metrics()?;
     finetuning.cancel_with(&token)?;
     finetuning.resume(options.resume);
-    if !options.json {
+    let is_told = !options.json && !arguments.quiet;
+    if is_told {
         show(&finetuning)?;
     }
     let mut callbacks = Callbacks::new();
@@ -70,7 +71,11 @@ pub(crate) fn run(options: &FinetuneArguments, arguments: &Arguments) -> Result<
         std::fs::write(staged.path(), &text).map_err(failed)?;
         staged.commit(options.resume)?;
     }
-    if options.json { out::line(text) } else { summary(&report) }
+    match (options.json, is_told) {
+        (true, _) => out::line(text),
+        (false, true) => summary(&report),
+        (false, false) => Ok(()),
+    }
 }
 
 /// What was found, then what is trained.
@@ -89,15 +94,15 @@ fn show(finetuning: &Finetuning) -> Result<()> {
         finetuning.preflight();
     let all = trained_elements + frozen_elements;
     table.row("trained", format!("{trained_elements} of {all} numbers ({params}), BatchNorm {batch_norm}"));
+    table.row("input", finetuning.input());
     table.row("with", format!("{loss}, {optimizer}, learning rate {}", config.training.learning_rate));
     if let Some(memory) = &finetuning.preflight().memory {
         table.row("memory", format!("{}, predicted for the CPU provider", mib(memory.peak)));
     }
-    let (epochs, each) = finetuning.length();
-    table.row(
-        "length",
-        format!("{epochs} epochs of {each} steps, {} images a batch", finetuning.preflight().batch),
-    );
+    table.row("length", length(finetuning));
+    if let Some(out) = &config.out {
+        table.row("folder", out.display());
+    }
     if let Some((message, report)) = finetuning.init() {
         if !message.is_empty() {
             table.row("start", printable(message));
@@ -107,15 +112,32 @@ fn show(finetuning: &Finetuning) -> Result<()> {
     table.print()
 }
 
+/// Steps and epochs.
+fn length(finetuning: &Finetuning) -> String {
+    let (epochs, each) = finetuning.length();
+    let steps = finetuning.config().training.steps.unwrap_or(epochs * each);
+    let last = if steps < epochs * each { ", the last shorter" } else { "" };
+    format!(
+        "{} in {} of {each}{last}; {} a batch",
+        plural(steps, "step"),
+        plural(epochs, "epoch"),
+        plural(finetuning.preflight().batch as u64, "image")
+    )
+}
+
+fn plural(count: impl Into<u64>, word: &str) -> String {
+    let count = count.into();
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
 fn described(found: &Found, names: &[String], [height, width]: [usize; 2]) -> String {
-    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let mut text = format!(
-        "{} samples an epoch, from {} in {} of {width} x {height}",
-        found.samples,
-        plural(found.images, "image"),
-        plural(found.windows, "window"),
+        "{} an epoch, from {} in {} of {height} x {width} (height x width)",
+        plural(found.samples as u64, "sample"),
+        plural(found.images as u64, "image"),
+        plural(found.windows as u64, "window"),
     );
-    for (count, why) in [(found.without_labels, "without labels"), (found.too_few, "with too few")] {
+    for (count, why) in [(found.without_labels, "without labels"), (found.too_few, "annotated too little")] {
         if count > 0 {
             text.push_str(&format!(", {count} left out {why}"));
         }

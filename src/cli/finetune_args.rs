@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use glebe::data::ClassMap;
 use glebe::finetune::{CONFIG, Config, put, put_setting, read_table};
-use glebe::{Error, Result};
+use glebe::{Error, ErrorKind, Result};
 use toml::{Table, Value};
 
 /// Every option stands for a key of the configuration, and wins over that of a file; `--set` wins over both.
@@ -121,7 +121,7 @@ pub(crate) struct FinetuneArguments {
     batch: Option<String>,
 
     /// Images in pixels: 256 or 256x512 (height x width) [default: the model's own, else 256] [training.size]
-    #[arg(long, value_name = "PIXELS", help_heading = "Training")]
+    #[arg(long, value_name = "PIXELS", allow_hyphen_values = true, help_heading = "Training")]
     size: Option<String>,
 
     /// Learning rate [default: 1e-4] [training.learning_rate]
@@ -235,6 +235,10 @@ impl FinetuneArguments {
         let path = match (&self.config, own) {
             (Some(path), _) => path.clone(),
             (None, Some(path)) if self.resume => path,
+            (None, None) if self.resume && self.model.is_none() => {
+                let out = self.out.as_deref().unwrap_or_default();
+                return Err(Error::new(ErrorKind::NotFound, "there is no run to go on with").at_path(out));
+            }
             _ => return Ok(Table::new()),
         };
         read_table(path)

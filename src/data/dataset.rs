@@ -116,9 +116,23 @@ impl Dataset {
         self.scenes.first().map_or(0, |scene| scene.bands.len())
     }
 
-    /// The bands of the first image.
-    pub fn band_numbers(&self) -> &[Band] {
-        self.scenes.first().map_or(&[], |scene| &scene.bands)
+    /// The bands that are read, where they are the same of all images.
+    pub fn common_bands(&self) -> Option<&[Band]> {
+        let bands = &self.scenes.first()?.bands;
+        self.scenes.iter().all(|scene| scene.bands == *bands).then_some(bands)
+    }
+
+    /// That no image is listed twice: its pixels could come into both parts of a division.
+    fn check_once(&self) -> Result<()> {
+        let mut seen = std::collections::HashSet::new();
+        for item in self.items() {
+            let place = item.image.canonicalize().unwrap_or_else(|_| item.image.clone());
+            if !seen.insert(place) {
+                let message = "is listed twice, so that its pixels could be in training and validation data";
+                return Err(item.locate(Error::invalid(message).at_path(&item.image)));
+            }
+        }
+        Ok(())
     }
 
     /// Images and labels.
@@ -156,9 +170,10 @@ impl Dataset {
     /// pixel is in both.
     ///
     /// # Errors
-    /// `InvalidArgument` for a fraction out of range and where there are fewer than two units; of reading the labels.
+    /// `InvalidArgument` for a fraction out of range, an image that is listed twice, and where there are fewer than two units; of reading the labels.
     pub fn divide(&self, division: &Division) -> Result<(Dataset, Dataset)> {
         division.check()?;
+        self.check_once()?;
         match division.unit {
             Unit::Image => self.divide_images(division),
             Unit::Block(side) => self.divide_blocks(division, Size::new(side, side)),

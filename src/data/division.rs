@@ -26,6 +26,7 @@ pub struct Division {
     pub unit: Unit,
 }
 
+#[cfg_attr(not(feature = "raster"), allow(dead_code, reason = "only rasters are divided"))]
 impl Division {
     /// This share for validation.
     pub fn new(fraction: f64, seed: u64, unit: Unit) -> Division {

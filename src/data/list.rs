@@ -41,6 +41,10 @@ impl ListItem {
     /// The error with the list and the line that it comes from before it.
     pub fn locate(&self, error: Error) -> Error {
         match &self.place {
+            Some((list, 1)) if error.kind() == ErrorKind::NotFound && self.image.extension().is_none() => {
+                let error = Error::new(error.kind(), format!("{} (lists have no header)", error.one_line()));
+                at_line(list, 1, error)
+            }
             Some((list, line)) => at_line(list, *line, error),
             None => error,
         }

@@ -1,4 +1,5 @@
 //! Samples cut from rasters that say where each pixel is: band 1 holds the column, band 2 the row.
+#![allow(clippy::unwrap_used, reason = "a panic is the report of a test")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

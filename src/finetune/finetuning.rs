@@ -15,6 +15,7 @@ use crate::finetune::run_folder::RunFolder;
 use crate::finetune::scoring::ScoreKeeper;
 use crate::finetune::step::TrainStep;
 use crate::finetune::trainer::Trainer;
+use crate::geometry::Band;
 use crate::hooks::Callbacks;
 use crate::metrics::peak_rss_mib;
 use crate::model::{Model, ModelOptions, Tags};
@@ -153,7 +154,7 @@ impl Finetuning {
         let train = source.loader(&data.train, Split::Train)?;
         let val = data.val.as_ref().map(|own| source.loader(own, Split::Val)).transpose()?;
         let test = data.test.as_ref().map(|own| source.loader(own, Split::Test)).transpose()?;
-        let tags = tags(&config, &data.train, &names, size);
+        let tags = tags(&data.train, &names, size);
         tags.check(contract)?;
         // What the run itself would refuse.
         let fit = config.fit_options(Path::new(""), val.is_some(), &names)?;
@@ -216,6 +217,21 @@ impl Finetuning {
         &self.preflight
     }
 
+    /// Bands and what their samples become, in words.
+    pub fn input(&self) -> String {
+        let Some(own) = &self.tags.normalisation else { return String::new() };
+        let list = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+        let bands = match &self.tags.bands {
+            Some(bands) => bands.iter().map(Band::to_string).collect::<Vec<_>>().join(","),
+            None => "all".to_owned(),
+        };
+        if own.is_identity() {
+            return format!("bands {bands}, samples as they are (no scale, mean or std is set)");
+        }
+        let (scale, mean, std) = (list(own.scale()), list(own.mean()), list(own.std()));
+        format!("bands {bands}, scale {scale}, mean {mean}, std {std}")
+    }
+
     /// The loading message and report of the checkpoint that it starts from, if any.
     pub fn init(&self) -> Option<&(String, Report)> {
         self.init.as_ref()
@@ -272,7 +288,17 @@ impl Finetuning {
         let begin = || -> Result<Trainer> {
             let mut trainer = Trainer::new(step, fit, all)?;
             if resume {
-                trainer.resume_newest()?;
+                let found = trainer.resume_newest()?;
+                if !found {
+                    tracing::warn!("{} has no checkpoint to go on from: the run begins anew", out.display());
+                }
+                if let Some(done) = trainer.resumed.as_ref().map(|own| own.epoch)
+                    && done > epochs
+                {
+                    let message =
+                        format!("the run has more epochs already: expected {done} at least, got {epochs}");
+                    return Err(Error::new(ErrorKind::Mismatch, message).at_path(out));
+                }
             }
             Ok(trainer)
         };
@@ -360,13 +386,11 @@ fn class_names(config: &Config, own: Option<&[String]>, classes: usize) -> Resul
 }
 
 /// What the exported model says, so that scoring with it needs no options.
-fn tags(config: &Config, data: &Dataset, names: &[String], size: [usize; 2]) -> Tags {
-    let bands = data.band_numbers().to_vec();
-    // Images whose bands are all used say nothing of which they are.
-    let is_chosen =
-        config.data.bands.is_some() || bands.iter().zip(1..).any(|(band, at)| band.number() != at);
+fn tags(data: &Dataset, names: &[String], size: [usize; 2]) -> Tags {
+    // Other images may have more bands than these.
+    let bands = data.common_bands().map(<[_]>::to_vec);
     Tags {
-        bands: is_chosen.then_some(bands),
+        bands,
         normalisation: Some(data.options().normalisation.clone()),
         class_names: (!names.is_empty()).then(|| names.to_vec()),
         tile: (size[0] == size[1]).then_some(size[0]),

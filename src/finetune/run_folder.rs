@@ -64,7 +64,7 @@ fn is_new(config: &Config, path: &Path, resume: bool) -> Result<bool> {
         return Err(Error::invalid("is a file: expected a folder, or a name for one").at_path(file));
     }
     let is_empty = match fs::read_dir(path) {
-        Ok(mut entries) => entries.next().is_none(),
+        Ok(entries) => entries.filter(|own| own.as_ref().map_or(true, |own| !is_leftover(own))).count() == 0,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
         Err(error) => return Err(Error::io("read the folder", path, error)),
     };
@@ -84,6 +84,11 @@ fn is_new(config: &Config, path: &Path, resume: bool) -> Result<bool> {
         }
         (false, false) => wrong("the folder is not empty: choose another one"),
     }
+}
+
+/// Whether a run that was killed while it wrote its first file has left this.
+fn is_leftover(entry: &fs::DirEntry) -> bool {
+    entry.file_name().to_str().is_some_and(|name| name.starts_with(&format!(".{CONFIG}.glebe-")))
 }
 
 impl RunFolder {
@@ -137,12 +142,30 @@ impl RunFolder {
 
     /// Writes a file as a whole, in the place of one that is there.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        step_export::write(StagedFile::new(self.path.join(name), true)?, bytes, true)
+        step_export::write(StagedFile::replacing(self.path.join(name))?, bytes, true)
     }
 }
 
 /// That two configurations differ in nothing that changes numbers.
 fn check_same(before: &Config, now: &Config) -> Result<()> {
+    let (own, wanted) = (before.length(), now.length());
+    if own.steps_per_epoch != wanted.steps_per_epoch {
+        let shown = |steps: Option<u64>| {
+            steps.map_or("all windows".to_owned(), |steps| {
+                format!("{steps} step{}", if steps == 1 { "" } else { "s" })
+            })
+        };
+        let remedy = match (own.steps_per_epoch, now.training.steps) {
+            (Some(each), Some(steps)) => format!(" (training.epochs = {} makes it so)", steps.div_ceil(each)),
+            _ => String::new(),
+        };
+        let message = format!(
+            "the run that is gone on with has epochs of another length: expected {}, got {}{remedy}",
+            shown(own.steps_per_epoch),
+            shown(wanted.steps_per_epoch)
+        );
+        return Err(Error::new(ErrorKind::Mismatch, message));
+    }
     let (before, now) = (flat(before)?, flat(now)?);
     let keys: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     for key in keys {

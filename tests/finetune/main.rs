@@ -11,6 +11,7 @@ mod fixtures;
 mod initial;
 mod kill;
 mod lifecycle;
+mod most_steps;
 mod resume;
 mod schedules;
 mod state;

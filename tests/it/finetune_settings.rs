@@ -286,11 +286,16 @@ const MODELS: &[Case] = &[
 ];
 
 const FOLDERS: &[Case] = &[
-    ("folder is not empty", &["--out", "@taken"], AlreadyExists, &["@taken", "not empty", "resume"]),
+    (
+        "folder is not empty",
+        &["--out", "@taken"],
+        AlreadyExists,
+        &["@taken", "not empty", "choose another one"],
+    ),
     ("folder is not of a run", &["--out", "@taken", "--resume"], AlreadyExists, &["@taken", "config.toml"]),
     ("folder is a file", &["--out", "@text.txt"], InvalidArgument, &["@text.txt", "folder"]),
-    ("folder in a file", &["--out", "@text.txt/run"], InvalidArgument, &["@text.txt/run"]),
-    ("folder that cannot be made", &["--out", "/proc/glebe"], PermissionDenied, &["/proc/glebe"]),
+    ("folder in a file", &["--out", "@text.txt/run"], InvalidArgument, &["@text.txt", "is a file"]),
+    ("folder that cannot be made", &["--out", "/proc/glebe"], PermissionDenied, &["/proc: "]),
     ("report exists", &["--report", "@text.txt"], AlreadyExists, &["@text.txt"]),
     ("report in a missing folder", &["--report", "@no/report.json"], NotFound, &["@no/report.json"]),
     ("report is a folder", &["--report", "@taken"], InvalidArgument, &["@taken", "folder"]),
@@ -380,7 +385,7 @@ fn a_run_is_gone_on_with_by_its_own_settings_only() {
     bench.done(&[]);
     bench.file("wider.onnx", network(3, 2));
     bench.refuses(&[
-        ("folder of a run", &[], AlreadyExists, &["@out", "not empty"]),
+        ("folder of a run", &[], AlreadyExists, &["@out", "not empty", "resume"]),
         (
             "another rate",
             &["--resume", "--lr", "0.5"],
@@ -409,7 +414,12 @@ fn a_run_is_gone_on_with_by_its_own_settings_only() {
     ]);
     // The file that is named has other weights now.
     bench.file("model.onnx", network(3, 3));
-    bench.refuses(&[("the model has changed", &["--resume", "--epochs", "2"], Mismatch, &["checkpoint"])]);
+    let before = bench.listing();
+    let done = bench.finetune(&["-q", "--resume", "--epochs", "2"]);
+    let stderr = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(Mismatch.code()), "{stderr}");
+    assert!(stderr.contains("checkpoint is of another model") && stderr.lines().count() == 1, "{stderr}");
+    assert_eq!(bench.listing(), before);
     bench.file("model.onnx", network(3, 2));
     bench.file("out/config.toml", "[training]\nepochs = [1]\n");
     bench.refuses(&[(

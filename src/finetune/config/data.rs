@@ -187,11 +187,12 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// The lines of a part; those for tests are looked for in lists of areas for the training, too.
+    /// The lines of a part; those for validation and tests are looked for in lists of areas for the training, too.
     fn read(&self, split: Split) -> Result<Vec<ListItem>> {
         let (lists, root) = (self.lists(split), self.config.data.root.as_deref());
-        if split == Split::Test && lists.is_empty() {
-            return tests_of_areas(&self.config.data.train, root);
+        let is_divided = split == Split::Val && self.config.data.val_fraction != 0.0;
+        if split != Split::Train && lists.is_empty() && !is_divided {
+            return of_areas(&self.config.data.train, root, split);
         }
         let mut items = Vec::new();
         for list in lists {
@@ -233,13 +234,13 @@ fn key(split: Split) -> &'static str {
     }
 }
 
-/// Lines for tests of lists of areas that are given for the training.
-fn tests_of_areas(lists: &[String], root: Option<&Path>) -> Result<Vec<ListItem>> {
+/// Lines for a part of lists of areas that are given for the training.
+fn of_areas(lists: &[String], root: Option<&Path>, split: Split) -> Result<Vec<ListItem>> {
     let mut items = Vec::new();
     for list in lists {
         items.extend(read_all(list, root)?);
     }
-    items.retain(|item| item.usage == Some(Use::Split(Split::Test)));
+    items.retain(|item| item.usage == Some(Use::Split(split)));
     Ok(items)
 }
 

@@ -59,8 +59,8 @@ pub struct Config {
     pub labels: LabelOptions,
     /// Which windows of the images become samples.
     pub sampling: SamplingConfig,
-    /// What happens to samples of the training; by default `d4`: the eight symmetries, equally likely. A preset's name or a
-    /// table.
+    /// What happens to samples of the training; by default `d4`: the eight symmetries, equally likely. A preset's name, or a
+    /// table of operations that are put over a preset (key `preset`, by default `d4`).
     #[serde(with = "text::preset_or_table")]
     pub augmentation: AugmentationConfig,
     /// How long, with what, what is trained.

@@ -100,6 +100,10 @@ pub fn put(table: &mut Table, path: &[&str], value: Value) -> Option<()> {
     let mut table = table;
     for section in sections {
         let entry = table.entry(*section).or_insert_with(|| Value::Table(Table::new()));
+        // Single operations are put over a preset.
+        if let ("augmentation", Value::String(name)) = (*section, &*entry) {
+            *entry = Value::Table(Table::from_iter([("preset".to_owned(), Value::String(name.clone()))]));
+        }
         table = entry.as_table_mut()?;
     }
     if last.is_empty() {
@@ -192,6 +196,17 @@ mod tests {
             (LabelNodata::Background, Sampling::Balanced)
         );
         assert!(config.augmentation.0.noise.probability > 0.0);
+        let flips = |settings: &[&str]| {
+            let own = Config::parse("", settings).unwrap().augmentation.0;
+            (own.horizontal_flip, own.rot90, own.affine.probability, own.affine.rotation)
+        };
+        let d4 = Config::default().augmentation.0;
+        assert_eq!(flips(&["augmentation.affine.rotation=7"]), (d4.horizontal_flip, d4.rot90, 0.5, 7.0));
+        let none = ["augmentation=none", "augmentation.affine.rotation=7"];
+        assert_eq!(flips(&none), (0.0, 0.0, 0.5, 7.0));
+        let strong = flips(&["augmentation=strong", "augmentation.affine.rotation=7"]);
+        assert!(strong.2 > 0.0 && strong.3 == 7.0, "{strong:?}");
+        assert_eq!(strong.2, "strong".parse::<crate::data::Augmentation>().unwrap().affine.probability);
         let text = config.to_toml().unwrap();
         assert_eq!(Config::parse(&text, &[]).unwrap(), config, "{text}");
         let default = Config::default();

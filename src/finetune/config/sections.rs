@@ -20,7 +20,7 @@ pub struct DataConfig {
     /// Training data.
     #[serde(deserialize_with = "text::one_or_many")]
     pub train: Vec<String>,
-    /// Validation data.
+    /// Validation data. Default: the lines of `train` for validation, where it is a list of areas that has some.
     #[serde(deserialize_with = "text::one_or_many")]
     pub val: Vec<String>,
     /// Test data. Default: the lines of `train` for tests, where it is a list of areas that has some.

@@ -30,7 +30,8 @@ pub(super) mod as_text {
     }
 }
 
-/// The name of a preset, or a table.
+/// The name of a preset, or a table: of its operations those that it does not name are the preset's (`preset`, by default
+/// that of [`AugmentationConfig`](crate::finetune::AugmentationConfig)).
 pub(super) mod preset_or_table {
     use serde::de::Error as _;
     use serde::de::IntoDeserializer as _;
@@ -51,11 +52,36 @@ pub(super) mod preset_or_table {
     ) -> Result<AugmentationConfig, D::Error> {
         match toml::Value::deserialize(deserializer)? {
             toml::Value::String(name) => name.parse().map(AugmentationConfig).map_err(D::Error::custom),
-            table => {
-                let own = Augmentation::deserialize(table.into_deserializer());
+            toml::Value::Table(mut table) => {
+                let base = match table.remove("preset") {
+                    None => AugmentationConfig::default().0,
+                    Some(name) => {
+                        let wrong = || D::Error::custom("preset: expected a name");
+                        name.as_str().ok_or_else(wrong)?.parse().map_err(D::Error::custom)?
+                    }
+                };
+                let whole = overlaid(&base, table).map_err(D::Error::custom)?;
+                let own = Augmentation::deserialize(whole.into_deserializer());
                 own.map(AugmentationConfig).map_err(|error| D::Error::custom(error.message()))
             }
+            _ => Err(D::Error::custom("expected the name of a preset or a table")),
         }
+    }
+
+    /// A preset with operations put over it. An operation that the preset has keeps what is not said of it anew.
+    fn overlaid(base: &Augmentation, table: toml::Table) -> Result<toml::Value, toml::ser::Error> {
+        let mut whole = toml::Table::try_from(base)?;
+        for (name, value) in table {
+            let is_done =
+                |own: &toml::Table| own.get("probability").and_then(toml::Value::as_float) > Some(0.0);
+            match (whole.get_mut(&name), value) {
+                (Some(toml::Value::Table(own)), toml::Value::Table(new)) if is_done(own) => own.extend(new),
+                (_, value) => {
+                    whole.insert(name, value);
+                }
+            }
+        }
+        Ok(toml::Value::Table(whole))
     }
 }
 
