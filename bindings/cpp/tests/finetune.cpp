@@ -65,7 +65,7 @@ public:
             token->cancel();
         }
     }
-    void exception(glebe::EventContext &context) override { last_error = context.error().value().what(); }
+    void exception(glebe::EventContext &context) override { last_error = context.error().value_or(""); }
 };
 
 } // namespace
