@@ -19,6 +19,7 @@ mod examples;
 mod export;
 mod finetune;
 mod finetune_bench;
+mod finetune_loaders;
 mod finetune_refusals;
 mod finetune_same_bytes;
 mod finetune_settings;
