@@ -268,4 +268,42 @@ mod tests {
         }
         assert_eq!(fs::read_dir(&strange).unwrap().count(), 1);
     }
+
+    #[test]
+    fn what_was_not_begun_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let own = config(&path, &["training.epochs=3"]);
+        RunFolder::open(&own, false).unwrap().abandon();
+        assert!(!path.exists());
+        // A folder that was there stays, and so does what is not of this run.
+        fs::create_dir(&path).unwrap();
+        let begun = RunFolder::open(&own, false).unwrap();
+        fs::create_dir(path.join(CHECKPOINTS)).unwrap();
+        begun.abandon();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+        // A run that is gone on with keeps its configuration, too.
+        RunFolder::open(&own, false).unwrap();
+        let longer = config(&path, &["training.epochs=9"]);
+        let again = RunFolder::open(&longer, true).unwrap();
+        again.abandon();
+        assert_eq!(Config::read(path.join(CONFIG), &[]).unwrap(), own);
+        again.settle(&longer).unwrap();
+        assert_eq!(Config::read(path.join(CONFIG), &[]).unwrap(), longer);
+    }
+
+    #[test]
+    fn folders_are_checked_without_being_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        let own = config(&path, &[]);
+        own.check_out(false).unwrap();
+        own.check_out(true).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        RunFolder::open(&own, false).unwrap();
+        assert_eq!(own.check_out(false).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        own.check_out(true).unwrap();
+        let file = config(&path.join(CONFIG).join("run"), &[]);
+        assert_eq!(file.check_out(false).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
 }

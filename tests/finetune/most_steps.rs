@@ -83,7 +83,7 @@ fn updates_end_it_and_not_batches() {
         let (epoch, steps) = (found.len() as u64, found.iter().map(|own| own[1]).sum::<u64>());
         assert_eq!((trainer.state().epoch, trainer.state().global_step), (epoch, steps));
         // The last epoch has its checkpoint, though it is short.
-        let kept = glebe::finetune::Checkpoint::read(&folder.path().join(LAST)).unwrap();
+        let kept = glebe::finetune::Checkpoint::read(folder.path().join(LAST)).unwrap();
         assert_eq!((kept.epoch, kept.global_step), (epoch, steps));
         assert_eq!(kept, trainer.checkpoint().unwrap());
     }

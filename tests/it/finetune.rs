@@ -209,7 +209,7 @@ fn the_best_weights_are_exported_or_the_last() {
     assert!(best.0 < 1, "{losses:?}");
     assert_eq!(report["best"][0], "val/Loss");
     assert!((report["best"][1].as_f64().unwrap() - best.1).abs() < 1e-6, "{report} {losses:?}");
-    let kept = Checkpoint::read(&bench.at("best/checkpoints/best.safetensors")).unwrap();
+    let kept = Checkpoint::read(bench.at("best/checkpoints/best.safetensors")).unwrap();
     assert_eq!((kept.epoch, kept.global_step), (best.0 as u64 + 1, 4 * (best.0 as u64 + 1)));
     assert!(report["checkpoint"].as_str().unwrap().contains(&format!("epoch = {}", kept.epoch)), "{report}");
     let in_model = |run: &str, checkpoint: &str| {
@@ -349,7 +349,7 @@ fn steps_end_a_run_within_an_epoch() {
     let val = ["--val", "@b.tif;@b-labels.tif"];
     let report = bench.done(&[&val[..], &["--steps", "5", "--epochs", "2"]].concat());
     assert_eq!((&report["steps"], &report["epochs"]), (&5.into(), &2.into()));
-    let last = Checkpoint::read(&bench.at("out/checkpoints/last.safetensors")).unwrap();
+    let last = Checkpoint::read(bench.at("out/checkpoints/last.safetensors")).unwrap();
     assert_eq!((last.epoch, last.global_step), (2, 5));
     assert_eq!(columns(&bench.at("out/batch_losses.csv")).values().next().unwrap().len(), 5);
     assert_eq!(columns(&bench.at("out/Val/epoch_metrics.csv"))["loss"].len(), 2);
@@ -446,7 +446,7 @@ fn a_run_has_a_folder_of_its_own_by_default() {
 }
 
 #[test]
-fn a_run_that_fails_in_the_middle_says_where_and_can_be_gone_on_with() {
+fn a_run_that_fails_in_the_middle_says_where() {
     let bench = Bench::new();
     // The rate throws the weights out of all bounds.
     let wild = ["--optimizer", "sgd", "--lr", "1e30", "--samples", "20"];

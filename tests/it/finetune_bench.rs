@@ -48,7 +48,7 @@ pub(crate) fn sized_network(bands: usize, classes: usize, side: Option<u64>) -> 
 
 /// Whether a pixel belongs to one of the bright squares: 12 pixels wide, not in rows and columns.
 pub(crate) fn is_square(x: usize, y: usize) -> bool {
-    let shift = if (y / 20) % 2 == 0 { 0 } else { 9 };
+    let shift = if (y / 20).is_multiple_of(2) { 0 } else { 9 };
     (x + shift) % 24 < 12 && y % 20 < 12
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn square_labels() -> Array3<u8> {
 pub(crate) fn square_features(properties: impl Fn(usize) -> String) -> String {
     let mut features = Vec::new();
     for top in (0..SIDE).step_by(20) {
-        let shift = if (top / 20) % 2 == 0 { 0i64 } else { 9 };
+        let shift = if (top / 20).is_multiple_of(2) { 0i64 } else { 9 };
         for left in (-shift..SIDE as i64).step_by(24) {
             let x = |column: i64| 10.0 + column.clamp(0, SIDE as i64) as f64 * 0.001;
             let y = |row: usize| 50.0 - row.min(SIDE) as f64 * 0.001;
@@ -115,7 +115,7 @@ pub(crate) struct Bench(tempfile::TempDir);
 impl Bench {
     pub(crate) fn new() -> Bench {
         let bench = Bench(tempfile::tempdir().unwrap());
-        bench.file("model.onnx", &network(3, 2));
+        bench.file("model.onnx", network(3, 2));
         for (number, name) in ["a", "b"].into_iter().enumerate() {
             write(&bench.at(&format!("{name}.tif")), &squares(3, number as u64 + 1), |_| {});
             write(&bench.at(&format!("{name}-labels.tif")), &square_labels(), |_| {});

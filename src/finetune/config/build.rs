@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     fn settings_that_contradict_each_other_are_refused() {
-        let cases: [(&[&str], &str); 9] = [
+        let cases: [(&[&str], &str); 14] = [
             (&["model="], "model: expected"),
             (&["data.train=[]"], "data.train: expected"),
             (&["data.val=v.csv", "data.val_fraction=0.3"], "expected one of them, got both"),
@@ -402,6 +402,11 @@ mod tests {
             (&["training.loss=mse"], "labels of rasters are classes"),
             (&["training.averages=true"], "optimizer.ema_decay"),
             (&["sampling.samples=4", "training.steps=3"], "expected one of them"),
+            (&["sampling.min_annotated=101"], "sampling.min_annotated: expected 0 to 100 per cent, got 101"),
+            (&["schedule.kind=plateau", "schedule.gamma=1"], "schedule.gamma: plateau"),
+            (&["schedule.least=-1"], "schedule.least: expected a learning rate of 0 or more, got -1"),
+            (&["schedule.kind=one_cycle", "training.learning_rate=0"], "training.learning_rate: one_cycle"),
+            (&["early_stopping.min_delta=nan"], "early_stopping.min_delta: expected 0 or more, got NaN"),
         ];
         for (settings, said) in cases {
             let mut all = vec!["model=m.onnx", "data.train=t.csv"];
