@@ -162,9 +162,11 @@ fn sizes_come_first_and_what_is_trained_second() {
         "validation  4 samples an epoch, from 1 image in 4 windows of 32 x 32",
         "test        4 samples an epoch, from 1 image in 4 windows of 32 x 32",
         "trained     242 of 242 numbers (all), BatchNorm frozen",
+        "input       bands 1,2,3, scale 255, mean 0, std 1",
         "with        ce, adamw, learning rate 0.02",
         "memory",
-        "length      2 epochs of 20 steps, 2 images a batch",
+        "length      40 steps in 2 epochs of 20; 2 images a batch",
+        "folder",
         "weights",
         "best",
         "test, windows",
@@ -239,14 +241,18 @@ fn a_list_of_areas_has_all_parts() {
         "areas.csv",
         "a.tif,a-labels.tif,trn\nb.tif,squares.geojson,val,north\nc.tif,squares.geojson,tst\nb.tif,,inference\n",
     );
-    let report = bench.done(&["--train", "@areas.csv", "--val", "@areas.csv"]);
+    let report = bench.done(&["--train", "@areas.csv"]);
     for part in ["train", "val", "test"] {
         assert_eq!(report["data"][part]["images"], 1, "{part}");
     }
     assert!(score(&report["test"], "Loss") > 0.0 && score(&report["maps"]["test"], "Accuracy") > 0.0);
-    // Only what is asked for, where it is.
-    let report = bench.done(&["--train", "@areas.csv", "--test", "@b.tif;@b-labels.tif", "--out", "@other"]);
-    assert_eq!(report["data"]["val"], Value::Null);
+    // A share of the training lines in place of those for validation, and other tests.
+    let other = ["--val-fraction", "0.25", "--test", "@b.tif;@b-labels.tif", "--out", "@other"];
+    let report = bench.done(&[&["--train", "@areas.csv"][..], &other].concat());
+    let pixels = |part: &str| -> u64 {
+        report["data"][part]["class_pixels"].as_array().unwrap().iter().map(|own| own.as_u64().unwrap()).sum()
+    };
+    assert_eq!(pixels("train"), 3 * pixels("val"));
     assert!(bench.at("other/best_validation_epoch/Test/metrics.csv").exists());
 }
 
