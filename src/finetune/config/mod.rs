@@ -40,7 +40,7 @@ pub use sections::{
 ///     "#,
 ///     &["training.batch=8"],
 /// )?;
-/// assert_eq!((config.training.steps, config.training.batch), (Some(200), 8));
+/// assert_eq!((config.training.steps, config.training.batch), (Some(200), Some(8)));
 /// assert!(Config::parse("[training]\nlearning_rat = 1", &[]).is_err());
 /// # Ok::<(), glebe::Error>(())
 /// ```
