@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use glebe::finetune::{self, ExportOptions};
-use glebe::geometry::Band;
 use glebe::onnx::Document;
 use glebe::weights::checkpoint::Checkpoint;
 use glebe::weights::pattern::Filter;
@@ -13,6 +12,7 @@ use serde_json::json;
 
 use crate::args::Arguments;
 use crate::init;
+use crate::normalisation::NormalisationArguments;
 use crate::out::{self, printable};
 
 /// Weights, and what the file is to say, so that `segment` on it needs no such options.
@@ -75,39 +75,8 @@ pub(crate) struct ExportArguments {
     )]
     lora_alpha: Option<f32>,
 
-    /// Bands in the order of the model's channels, from 1: 1,2,3
-    #[arg(long, value_delimiter = ',', value_name = "LIST", help_heading = "Metadata")]
-    bands: Option<Vec<Band>>,
-
-    /// Divisor of the samples: one value or one a band
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "LIST",
-        allow_hyphen_values = true,
-        help_heading = "Metadata"
-    )]
-    scale: Option<Vec<f64>>,
-
-    /// Mean, taken off after scaling: one value or one a band
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "LIST",
-        allow_hyphen_values = true,
-        help_heading = "Metadata"
-    )]
-    mean: Option<Vec<f64>>,
-
-    /// Standard deviation, divided by last: one value or one a band
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "LIST",
-        allow_hyphen_values = true,
-        help_heading = "Metadata"
-    )]
-    std: Option<Vec<f64>>,
+    #[command(flatten)]
+    normalisation: NormalisationArguments,
 
     /// Names of the classes, in order
     #[arg(long, value_delimiter = ',', value_name = "LIST", help_heading = "Metadata")]
@@ -188,11 +157,11 @@ fn options(own: &ExportArguments) -> ExportOptions {
     mapping.norm_epsilon = own.norm_epsilon.unwrap_or(mapping.norm_epsilon);
     options.lora_alpha = own.lora_alpha;
     options.output.clone_from(&own.output);
-    options.tags.bands.clone_from(&own.bands);
+    options.tags.bands.clone_from(&own.normalisation.bands);
     options.tags.class_names.clone_from(&own.class_names);
     options.tags.tile = own.tile;
-    options.scale.clone_from(&own.scale);
-    options.mean.clone_from(&own.mean);
-    options.std.clone_from(&own.std);
+    options.scale.clone_from(&own.normalisation.scale);
+    options.mean.clone_from(&own.normalisation.mean);
+    options.std.clone_from(&own.normalisation.std);
     options
 }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::Instant;
 
-use glebe::data::Found;
+use glebe::data::{Found, Sampling};
 use glebe::file::StagedFile;
 use glebe::finetune::{FinetuneReport, Finetuning, Preflight};
 use glebe::hooks::builtin::ProgressBar;
@@ -85,10 +85,11 @@ fn show(finetuning: &Finetuning) -> Result<()> {
     let mut table = Table::default();
     let names = &config.data.class_names;
     let [height, width] = finetuning.preflight().size;
-    table.row("training", described(&found.train, names, [height, width]));
+    let is_grid = config.sampling.kind == Sampling::Grid;
+    table.row("training", described(&found.train, names, [height, width], is_grid));
     for (name, part) in [("validation", &found.val), ("test", &found.test)] {
-        table
-            .row(name, part.as_ref().map_or("none".to_owned(), |own| described(own, names, [height, width])));
+        let shown = part.as_ref().map(|own| described(own, names, [height, width], true));
+        table.row(name, shown.unwrap_or_else(|| "none".to_owned()));
     }
     let Preflight { trained_elements, frozen_elements, params, loss, optimizer, batch_norm, .. } =
         finetuning.preflight();
@@ -130,12 +131,12 @@ fn plural(count: impl Into<u64>, word: &str) -> String {
     format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }
 
-fn described(found: &Found, names: &[String], [height, width]: [usize; 2]) -> String {
+fn described(found: &Found, names: &[String], [height, width]: [usize; 2], is_grid: bool) -> String {
     let mut text = format!(
         "{} an epoch, from {} in {} of {height} x {width} (height x width)",
         plural(found.samples as u64, "sample"),
         plural(found.images as u64, "image"),
-        plural(found.windows as u64, "window"),
+        plural(found.windows as u64, if is_grid { "window" } else { "block" }),
     );
     for (count, why) in [(found.without_labels, "without labels"), (found.too_few, "annotated too little")] {
         if count > 0 {
@@ -197,8 +198,11 @@ fn summary(report: &FinetuneReport) -> Result<()> {
         }
     }
     let share = 100.0 * report.wait_s / report.fit_s.max(1e-9);
-    let time =
-        format!("{} steps in {:.1} s, {share:.1} % of it waiting for data", report.steps, report.fit_s);
+    let time = format!(
+        "{} in all; this time {:.1} s, {share:.1} % of it waiting for data",
+        plural(report.steps, "step"),
+        report.fit_s
+    );
     table.row("done", time);
     table.row("model", report.model.display());
     table.print()

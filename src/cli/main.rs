@@ -19,6 +19,7 @@ mod init;
 mod inspect;
 mod interrupt;
 mod labels;
+mod normalisation;
 mod out;
 mod output_file;
 mod preflight;

@@ -2,49 +2,20 @@
 
 use clap::Args;
 use glebe::Result;
-use glebe::geometry::{Band, Padding, Size};
+use glebe::geometry::{Padding, Size};
 use glebe::model::ModelOptions;
 use glebe::raster::{NodataRule, OpenOptions};
 use glebe::runtime::Provider;
 use glebe::segment::{Activation, FileOptions, SegmentOptions};
 use glebe::tiling::{Blend, Overlap};
 
+use crate::normalisation::NormalisationArguments;
+
 /// Options that the model's metadata does not give, or that shall win over it.
 #[derive(Debug, Args)]
 pub(crate) struct ScoringArguments {
-    /// Bands in the order of the model's channels, from 1: 1,2,3 [default: all but alpha]
-    #[arg(long, value_delimiter = ',', value_name = "LIST", help_heading = "Input")]
-    pub(crate) bands: Option<Vec<Band>>,
-
-    /// Divisor of the samples: one value or one a band [default: 1]
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "LIST",
-        allow_hyphen_values = true,
-        help_heading = "Input"
-    )]
-    pub(crate) scale: Option<Vec<f64>>,
-
-    /// Mean, taken off after scaling: one value or one a band [default: 0]
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "LIST",
-        allow_hyphen_values = true,
-        help_heading = "Input"
-    )]
-    pub(crate) mean: Option<Vec<f64>>,
-
-    /// Standard deviation, divided by last: one value or one a band [default: 1]
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "LIST",
-        allow_hyphen_values = true,
-        help_heading = "Input"
-    )]
-    pub(crate) std: Option<Vec<f64>>,
+    #[command(flatten)]
+    pub(crate) normalisation: NormalisationArguments,
 
     /// A pixel is invalid where all of the bands read are nodata, or any of them: all, any
     #[arg(long, default_value_t, value_name = "RULE", help_heading = "Input")]
@@ -117,10 +88,10 @@ impl ScoringArguments {
             provider = provider.with_option(key, value)?;
         }
         let mut options = SegmentOptions::default();
-        options.bands = self.bands.clone();
-        options.scale = self.scale.clone();
-        options.mean = self.mean.clone();
-        options.std = self.std.clone();
+        options.bands.clone_from(&self.normalisation.bands);
+        options.scale.clone_from(&self.normalisation.scale);
+        options.mean.clone_from(&self.normalisation.mean);
+        options.std.clone_from(&self.normalisation.std);
         options.tile = self.tile;
         options.overlap = self.overlap;
         options.blend = self.blend;

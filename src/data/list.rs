@@ -266,8 +266,8 @@ mod tests {
         assert_eq!(names(&items, folder.path()), expected);
         assert_eq!(items[1].place, Some((path.clone().into(), 3)));
         // Relative to another folder.
-        let items = read_list(&path, Some(Path::new("/root")), Split::Train).unwrap();
-        assert_eq!(items[0].image, Path::new("/root/a.tif"));
+        let items = read_list(&path, Some(Path::new("/archive")), Split::Train).unwrap();
+        assert_eq!(items[0].image, Path::new("/archive/a.tif"));
     }
 
     #[test]

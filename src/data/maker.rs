@@ -1,5 +1,6 @@
 //! Makes one sample after the other: what a thread of a loader does.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::data::augmentation::{Patch, Photometric};
@@ -78,6 +79,19 @@ impl Plan {
             round += 1;
         }
         Arc::new(order)
+    }
+
+    /// The windows of a grid, in its own order, by their image's number; none where they are drawn.
+    pub(super) fn windows(&self) -> &[(usize, Cell)] {
+        match &self.places {
+            Places::Grid(cells) => cells,
+            Places::Picked(_) => &[],
+        }
+    }
+
+    /// The file of an image.
+    pub(super) fn image(&self, scene: usize) -> Option<&Path> {
+        Some(&self.dataset.scenes.get(scene)?.item.image)
     }
 
     /// Whether the same images come in every epoch.
@@ -194,7 +208,8 @@ fn reduced(labels: Vec<i32>, [height, width]: [usize; 2], [rows, columns]: [usiz
     places.map(|(y, x)| labels[row(y) + middle(x, width, columns)]).collect()
 }
 
-fn key(scene: usize, window: Window) -> u64 {
+/// The number of an image that is this window.
+pub(super) fn key(scene: usize, window: Window) -> u64 {
     [scene as u64, window.x as u64, window.y as u64]
         .into_iter()
         .fold(0, |mixed, part| SplitMix64::new(mixed ^ part).next())

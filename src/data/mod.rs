@@ -53,7 +53,7 @@ pub use loader::{ArrayLoader, Loader};
 pub use loader_options::LoaderOptions;
 pub use prefetch::Prefetch;
 #[cfg(feature = "raster")]
-pub use raster_loader::{Found, RasterLoader};
+pub use raster_loader::{Found, LoaderWindow, RasterLoader};
 #[cfg(feature = "raster")]
 pub use sampling::Sampling;
 pub use split::Split;

@@ -1,5 +1,6 @@
 //! Batches straight from rasters.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,12 @@ use crate::data::grid::{Cell, blocks, windows};
 use crate::data::labels::Outside;
 use crate::data::loader::Loader;
 use crate::data::loader_options::LoaderOptions;
-use crate::data::maker::{Epoch, Maker, Places, Plan, Sample};
+use crate::data::maker::{Epoch, Maker, Places, Plan, Sample, key};
 use crate::data::prefetch::Prefetch;
 use crate::data::sampling::{Picker, Sampling, kept};
 use crate::data::survey::survey;
 use crate::error::{Error, Result};
-use crate::geometry::Size;
+use crate::geometry::{Size, Window};
 use crate::random::SplitMix64;
 
 /// What a loader found in its data.
@@ -36,6 +37,18 @@ pub struct Found {
     pub samples: usize,
     /// Pixels of each class in the windows that are used.
     pub class_pixels: Vec<u64>,
+}
+
+/// Where an image of a batch comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoaderWindow<'a> {
+    /// What batches know it by.
+    pub key: u64,
+    /// The file.
+    pub image: &'a Path,
+    /// Its pixels in the file; where they are beyond its edge the image is padded.
+    pub window: Window,
 }
 
 /// Cuts labelled rasters into batches, window by window, with threads that work ahead.
@@ -128,6 +141,15 @@ impl RasterLoader {
     /// What was found in the data.
     pub fn found(&self) -> &Found {
         &self.found
+    }
+
+    /// Windows of a grid in its own order, which is the order of an epoch that is not shuffled, each with the key that its
+    /// image has in a [`Batch`]. None for random and balanced sampling.
+    pub fn windows(&self) -> impl Iterator<Item = LoaderWindow<'_>> {
+        self.plan.windows().iter().filter_map(|(scene, cell)| {
+            let (key, window) = (key(*scene, cell.window), cell.window);
+            Some(LoaderWindow { key, image: self.plan.image(*scene)?, window })
+        })
     }
 
     /// How it cuts.

@@ -6,16 +6,13 @@ use std::path::Path;
 use std::ptr::null;
 
 use crate::error::{Error, Result};
-use crate::ffi::boundary::{
-    Out, Versioned, init, layout, optional_text, read_sized, slice, status, text, texts,
-};
+use crate::ffi::boundary::{Out, Versioned, init, layout, optional_text, read_sized, status, text};
 use crate::ffi::buffer::glebe_buffer;
 use crate::ffi::checkpoint::{glebe_load_options, load_options};
 use crate::ffi::error::glebe_error;
-use crate::ffi::field::flag;
+use crate::ffi::field::{bands, flag, names, numbers};
 use crate::ffi::status::glebe_status;
 use crate::finetune::{ExportOptions, LoadOptions, export_to};
-use crate::geometry::Band;
 
 /// What an exported model says about the rasters that it wants, in its metadata, and how its weights are taken. Fill it
 /// with glebe_export_options_init, then change what is wanted.
@@ -122,26 +119,16 @@ unsafe fn export_options(
     }
     // SAFETY: by this function's contract.
     let given = unsafe { read_sized(options, "options")? };
-    // SAFETY: by this function's contract, here and below.
-    let numbers = |pointer: *const f64, length: usize, name: &str| unsafe {
-        slice(pointer, length, name).map(|list| (!list.is_empty()).then(|| list.to_vec()))
-    };
-    export.scale = numbers(given.scale, given.scale_len, "scale")?;
-    export.mean = numbers(given.mean, given.mean_len, "mean")?;
-    export.std = numbers(given.std, given.std_len, "std")?;
-    // SAFETY: as above.
-    let bands = unsafe { slice(given.bands, given.bands_len, "bands")? };
-    if !bands.is_empty() {
-        export.tags.bands = Some(bands.iter().map(|number| Band::new(*number)).collect::<Result<_>>()?);
-    }
-    // SAFETY: as above.
-    let names = unsafe { texts(given.class_names, given.class_names_len, "class_names")? };
-    if !names.is_empty() {
-        export.tags.class_names = Some(names.into_iter().map(str::to_owned).collect());
+    // SAFETY: by this function's contract.
+    unsafe {
+        export.scale = numbers("scale", given.scale, given.scale_len)?;
+        export.mean = numbers("mean", given.mean, given.mean_len)?;
+        export.std = numbers("std", given.std, given.std_len)?;
+        export.tags.bands = bands(given.bands, given.bands_len)?;
+        export.tags.class_names = names("class_names", given.class_names, given.class_names_len)?;
+        export.output = optional_text(given.output, "output")?.map(str::to_owned);
     }
     export.tags.tile = (given.tile != 0).then_some(given.tile as usize);
-    // SAFETY: as above.
-    export.output = unsafe { optional_text(given.output, "output")? }.map(str::to_owned);
     export.lora_alpha = (given.lora_alpha != 0.0).then_some(given.lora_alpha as f32);
     export.load.open.averages = flag("averages", given.averages)?;
     Ok((export, flag("overwrite", given.overwrite)?))

@@ -7,14 +7,14 @@ use std::ptr::{null, null_mut};
 
 use crate::error::{Error, Result};
 use crate::ffi::boundary::{
-    UserData, Versioned, borrow, glebe_destroy_fn, init, layout, read_known, read_sized, slice,
+    UserData, Versioned, borrow, glebe_destroy_fn, init, layout, read_known, read_sized,
 };
 use crate::ffi::cancel::glebe_cancel_token;
-use crate::ffi::field::{flag, pick, provider};
+use crate::ffi::field::{bands, flag, numbers, pick, provider};
 use crate::ffi::image::data_type;
 use crate::ffi::progress::{Listener, glebe_progress_fn};
 use crate::ffi::status::glebe_status;
-use crate::geometry::{Band, Padding, Size};
+use crate::geometry::{Padding, Size};
 use crate::runtime::CancelToken;
 use crate::segment::{Activation, Product, SegmentOptions};
 use crate::tiling::{Blend, Overlap};
@@ -298,17 +298,12 @@ pub(super) unsafe fn asked(options: *const glebe_segment_options) -> Result<Aske
 /// The pointers in the struct are as the header's contract wants them.
 unsafe fn segment_options(given: &glebe_segment_options) -> Result<SegmentOptions> {
     let mut options = SegmentOptions::default();
-    // SAFETY: by this function's contract, here and below.
-    let numbers = |pointer: *const f64, length: usize, name: &str| unsafe {
-        slice(pointer, length, name).map(|list| (!list.is_empty()).then(|| list.to_vec()))
-    };
-    options.scale = numbers(given.scale, given.scale_len, "scale")?;
-    options.mean = numbers(given.mean, given.mean_len, "mean")?;
-    options.std = numbers(given.std, given.std_len, "std")?;
-    // SAFETY: as above.
-    let bands = unsafe { slice(given.bands, given.bands_len, "bands")? };
-    if !bands.is_empty() {
-        options.bands = Some(bands.iter().map(|number| Band::new(*number)).collect::<Result<_>>()?);
+    // SAFETY: by this function's contract.
+    unsafe {
+        options.scale = numbers("scale", given.scale, given.scale_len)?;
+        options.mean = numbers("mean", given.mean, given.mean_len)?;
+        options.std = numbers("std", given.std, given.std_len)?;
+        options.bands = bands(given.bands, given.bands_len)?;
     }
     options.tile = match (given.tile_width, given.tile_height) {
         (0, 0) => None,
@@ -382,6 +377,7 @@ unsafe fn segment_options(given: &glebe_segment_options) -> Result<SegmentOption
 #[cfg(feature = "raster")]
 unsafe fn file_options(given: &glebe_segment_options) -> Result<crate::segment::FileOptions> {
     use crate::ffi::boundary::texts;
+    use crate::ffi::field::names;
     use crate::raster::{Compression, Format, NodataRule};
 
     let mut files = crate::segment::FileOptions::default();
@@ -411,9 +407,6 @@ unsafe fn file_options(given: &glebe_segment_options) -> Result<crate::segment::
     )?;
     files.overwrite = flag("overwrite", given.overwrite)?;
     // SAFETY: by this function's contract.
-    let names = unsafe { texts(given.class_names, given.class_names_len, "class_names")? };
-    if !names.is_empty() {
-        files.class_names = Some(names.into_iter().map(str::to_owned).collect());
-    }
+    files.class_names = unsafe { names("class_names", given.class_names, given.class_names_len)? };
     Ok(files)
 }

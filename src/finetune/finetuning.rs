@@ -304,6 +304,11 @@ impl Finetuning {
         };
         let mut trainer = begin().inspect_err(|_| folder.abandon())?;
         folder.settle(&config)?;
+        if config.outputs.image_metrics
+            && let Some(test) = &test
+        {
+            folder.write_windows(test)?;
+        }
         let start = Instant::now();
         trainer.fit(&mut train, val.as_mut().map(|own| own as &mut dyn Loader))?;
         let fit_s = start.elapsed().as_secs_f64();

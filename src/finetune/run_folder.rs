@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use toml::{Table, Value};
 
+use crate::data::RasterLoader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::StagedFile;
 use crate::finetune::config::Config;
@@ -13,6 +14,9 @@ use crate::finetune::step_export;
 
 /// Name of the configuration in it.
 pub const CONFIG: &str = "config.toml";
+
+/// Name of the table of the windows of a test in it.
+const WINDOWS: &str = "test_windows.csv";
 
 /// Folder of the checkpoints in it.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
@@ -36,8 +40,8 @@ pub(super) struct RunFolder {
     path: PathBuf,
     /// Whether it was empty or not there.
     is_new: bool,
-    /// Whether it was not there.
-    is_made: bool,
+    /// Folders that were not there, the innermost first.
+    made: Vec<PathBuf>,
 }
 
 impl Config {
@@ -100,9 +104,10 @@ impl RunFolder {
     pub(super) fn open(config: &Config, resume: bool) -> Result<RunFolder> {
         let path = config.out.clone().unwrap_or_else(RunFolder::default_name);
         let is_new = is_new(config, &path, resume)?;
-        let is_made = !path.exists();
+        let is_new_one = |own: &&Path| !own.as_os_str().is_empty() && !own.exists();
+        let made = path.ancestors().take_while(is_new_one).map(Path::to_owned).collect();
         fs::create_dir_all(&path).map_err(|error| Error::io("make", &path, error))?;
-        let folder = RunFolder { path, is_new, is_made };
+        let folder = RunFolder { path, is_new, made };
         if folder.is_new {
             folder.settle(config).inspect_err(|_| folder.abandon())?;
         }
@@ -131,9 +136,24 @@ impl RunFolder {
         // What cannot be taken away stays; folders go only where they are empty.
         let _ = fs::remove_file(self.path.join(CONFIG));
         let _ = fs::remove_dir(self.path.join(CHECKPOINTS));
-        if self.is_made {
-            let _ = fs::remove_dir(&self.path);
+        for made in &self.made {
+            let _ = fs::remove_dir(made);
         }
+    }
+
+    /// Writes where the images of a test come from: a row a window, with the number that is its `Patient` in the tables of
+    /// the test, its raster, its upper left pixel, width and height.
+    pub(super) fn write_windows(&self, test: &RasterLoader) -> Result<()> {
+        let cannot = |error: csv::Error| Error::internal("cannot write CSV").caused_by(error);
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(["Patient", "Raster", "X", "Y", "Width", "Height"]).map_err(cannot)?;
+        for own in test.windows() {
+            let (image, at) = (own.image.to_string_lossy(), own.window);
+            writer.serialize((own.key, image, at.x, at.y, at.width, at.height)).map_err(cannot)?;
+        }
+        let bytes =
+            writer.into_inner().map_err(|error| Error::internal("CSV").caused_by(error.into_error()))?;
+        self.write(WINDOWS, &bytes)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -272,10 +292,11 @@ mod tests {
     #[test]
     fn what_was_not_begun_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run");
+        let path = folder.path().join("of/mine/run");
         let own = config(&path, &["training.epochs=3"]);
         RunFolder::open(&own, false).unwrap().abandon();
-        assert!(!path.exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        fs::create_dir_all(folder.path().join("of/mine")).unwrap();
         // A folder that was there stays, and so does what is not of this run.
         fs::create_dir(&path).unwrap();
         let begun = RunFolder::open(&own, false).unwrap();

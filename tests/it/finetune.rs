@@ -1,6 +1,6 @@
 //! `glebe finetune` from labelled rasters to a better model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use glebe::finetune::{Checkpoint, Config};
@@ -253,7 +253,23 @@ fn a_list_of_areas_has_all_parts() {
         report["data"][part]["class_pixels"].as_array().unwrap().iter().map(|own| own.as_u64().unwrap()).sum()
     };
     assert_eq!(pixels("train"), 3 * pixels("val"));
-    assert!(bench.at("other/best_validation_epoch/Test/metrics.csv").exists());
+    // Every row of a test is of a window that is told, and these cover the image.
+    let rows = |file: &str| -> Vec<Vec<String>> {
+        let text = std::fs::read_to_string(bench.at(file)).unwrap();
+        text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    };
+    let windows = rows("other/test_windows.csv");
+    // Those of the metrics have the best first.
+    let patients = |rows: &[Vec<String>]| rows.iter().map(|row| row[0].clone()).collect::<BTreeSet<_>>();
+    assert_eq!(patients(&rows("other/best_validation_epoch/Test/metrics.csv")), patients(&windows));
+    assert_eq!(patients(&windows).len(), 4);
+    let mut corners: Vec<[&str; 2]> = Vec::new();
+    for row in &windows {
+        assert!(row[1].ends_with("b.tif"), "{row:?}");
+        assert_eq!(row[4..], ["32", "32"], "{row:?}");
+        corners.push([&row[2], &row[3]]);
+    }
+    assert_eq!(corners, [["0", "0"], ["32", "0"], ["0", "32"], ["32", "32"]]);
 }
 
 /// Rectangles on the edges of pixels are the same labels, whatever their file.

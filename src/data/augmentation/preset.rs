@@ -1,10 +1,6 @@
 //! Augmentations by name.
 
-use std::fmt;
 use std::str::FromStr;
-
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use crate::data::augmentation::{Affine, Augmentation, Brightness, Contrast, Gamma, Noise, ResizedCrop};
 use crate::error::{Error, Result};
@@ -43,33 +39,5 @@ impl FromStr for Augmentation {
                 "augmentation: expected none, flips, d4, standard or strong, got {other:?}"
             ))),
         }
-    }
-}
-
-impl Augmentation {
-    /// For `#[serde(deserialize_with = "…")]` where a configuration may hold either the name of a preset or a table.
-    ///
-    /// # Errors
-    /// The deserializer's: an unknown name, an unknown key, a value of another type.
-    pub fn named_or_table<'de, D: Deserializer<'de>>(source: D) -> Result<Augmentation, D::Error> {
-        source.deserialize_any(NamedOrTable)
-    }
-}
-
-struct NamedOrTable;
-
-impl<'de> Visitor<'de> for NamedOrTable {
-    type Value = Augmentation;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("none, flips, d4, standard, strong or a table of operations")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Augmentation, E> {
-        name.parse().map_err(|error: Error| E::custom(error.message()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Augmentation, A::Error> {
-        Augmentation::deserialize(MapAccessDeserializer::new(map))
     }
 }

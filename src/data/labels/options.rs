@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::data::labels::class_map::ClassMap;
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ pub struct LabelOptions {
     #[serde(skip_serializing_if = "ClassMap::is_empty")]
     pub classes: ClassMap,
     /// Values of the labels (of the file, before `classes`) that do not count.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<i64>,
     /// Rasters: what pixels without data are.
     pub nodata: LabelNodata,
@@ -29,6 +29,20 @@ pub struct LabelOptions {
     pub all_touched: bool,
     /// Vectors: what pixels outside all features are.
     pub outside: Outside,
+}
+
+/// One value, or a list of them.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<i64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a whole number or a list of them")]
+    enum Values {
+        One(i64),
+        Many(Vec<i64>),
+    }
+    match Values::deserialize(deserializer)? {
+        Values::One(value) => Ok(vec![value]),
+        Values::Many(values) => Ok(values),
+    }
 }
 
 /// What pixels of a label raster are that its nodata value, mask or alpha leaves out.
@@ -119,7 +133,8 @@ mod tests {
         for error in ["Ignore".parse::<LabelNodata>().unwrap_err(), "".parse::<Outside>().unwrap_err()] {
             assert!(error.message().contains("expected background or ignore"), "{error}");
         }
-        for wrong in ["klasses = 1", "nodata = \"Ignore\"", "ignore = 255", "outside = \"none\""] {
+        assert_eq!(toml::from_str::<LabelOptions>("ignore = 255").unwrap().ignore, [255]);
+        for wrong in ["klasses = 1", "nodata = \"Ignore\"", "ignore = \"x\"", "outside = \"none\""] {
             assert!(toml::from_str::<LabelOptions>(wrong).is_err(), "{wrong}");
         }
     }

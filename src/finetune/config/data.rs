@@ -65,8 +65,7 @@ impl Config {
     /// ```no_run
     /// # use glebe::finetune::{Config, TrainStep};
     /// # use glebe::data::Split;
-    /// # fn main() -> glebe::Result<()> {
-    /// # let (model, step): (glebe::model::Model, TrainStep) = unimplemented!();
+    /// # fn example(model: &glebe::model::Model, step: &TrainStep) -> glebe::Result<()> {
     /// let config = Config::parse("data.train = \"train.csv\"\ndata.val = \"val.csv\"", &[])?;
     /// let part = |split| config.loader(split, model.contract(), step.image_shape(), step.logits_shape());
     /// let (mut train, mut val) = (part(Split::Train)?, part(Split::Val)?);

@@ -113,9 +113,26 @@ pub fn put(table: &mut Table, path: &[&str], value: Value) -> Option<()> {
     Some(())
 }
 
+/// A message with the names that users have for types.
+fn in_words(message: &str) -> String {
+    let words = [
+        ("expected u64", "expected a whole number, 0 or more"),
+        ("expected u32", "expected a whole number, 0 or more"),
+        ("expected usize", "expected a whole number, 0 or more"),
+        ("expected i64", "expected a whole number"),
+        ("expected f64", "expected a number"),
+        ("expected f32", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+    ];
+    match words.iter().find_map(|(own, words)| Some((message.strip_suffix(own)?, words))) {
+        Some((before, words)) => format!("{before}{words}"),
+        None => message.to_owned(),
+    }
+}
+
 /// The error of a value, with its key and, where the key is unknown, the nearest one.
 fn told(error: &toml::de::Error) -> Error {
-    let message = error.message();
+    let message = in_words(error.message());
     // "in `section.key`" stands in a line of its own.
     let shown = error.to_string();
     let section = shown
@@ -177,8 +194,11 @@ mod tests {
 
     #[test]
     fn a_configuration_comes_back() {
-        let config =
-            Config::parse(TEXT, &["training.steps=20", "training.loss=dice", "data.std=[2, 3]"]).unwrap();
+        let config = Config::parse(
+            TEXT,
+            &["training.steps=20", "training.loss=dice", "data.std=[2, 3]", "labels.ignore=255"],
+        )
+        .unwrap();
         assert_eq!(config.data.train, ["a.csv", "b.tif;c.tif"]);
         assert_eq!(config.data.val, ["v.csv"]);
         assert_eq!(
@@ -186,6 +206,13 @@ mod tests {
             (Some(&[255.0][..]), Some(&[0.5, 0.25][..]))
         );
         assert_eq!(config.data.std.as_deref(), Some(&[2.0, 3.0][..]));
+        assert_eq!(config.labels.ignore, [255]);
+        let one = Config::parse("", &["data.bands=2", "training.class_weights=3", "schedule.milestones=4"])
+            .unwrap();
+        assert_eq!(
+            (one.data.bands, one.training.class_weights, one.schedule.milestones),
+            (Some(vec![2]), vec![3.0], vec![4])
+        );
         assert_eq!((config.training.size, config.training.steps), (Some([128, 128]), Some(20)));
         assert_eq!(
             (config.training.loss.to_string(), config.training.params.to_string()),
@@ -230,9 +257,24 @@ mod tests {
             (
                 "[training]\nepochs = \"ten\"",
                 &[],
-                "training.epochs: invalid type: string \"ten\", expected u64",
+                "training.epochs: invalid type: string \"ten\", expected a whole number, 0 or more",
             ),
-            ("[training]\nepochs = -1", &[], "training.epochs: invalid value: integer `-1`, expected u64"),
+            (
+                "[training]\nepochs = -1",
+                &[],
+                "training.epochs: invalid value: integer `-1`, expected a whole number, 0 or more",
+            ),
+            (
+                "[training]\nbatch = -1",
+                &[],
+                "training.batch: invalid value: integer `-1`, expected a whole number",
+            ),
+            (
+                "[training]\naverages = 1",
+                &[],
+                "training.averages: invalid type: integer `1`, expected true or",
+            ),
+            ("", &["augmentation.rotaton=1"], "unknown key \"augmentation.rotaton\": expected one of"),
             ("[training]\nloss = \"nope\"", &[], "training.loss: "),
             (
                 "[training]\nsize = [1, 2, 3]",

@@ -37,7 +37,7 @@ pub struct DataConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_block: Option<usize>,
     /// Bands in the order of the model's channels, from 1. Default: the model's metadata, else all that are not alpha.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "text::some_or_many", skip_serializing_if = "Option::is_none")]
     pub bands: Option<Vec<u32>>,
     /// Divisor of the samples, one value or one a band. Default: the model's metadata, else 1.
     #[serde(deserialize_with = "text::some_or_many", skip_serializing_if = "Option::is_none")]
@@ -52,6 +52,7 @@ pub struct DataConfig {
     #[serde(with = "text::as_text")]
     pub nodata_rule: NodataRule,
     /// Names of the classes, in order. Default: the model's metadata, else numbers.
+    #[serde(deserialize_with = "text::one_or_many")]
     pub class_names: Vec<String>,
     /// More GDAL drivers that may open images.
     #[serde(deserialize_with = "text::one_or_many")]
@@ -102,6 +103,7 @@ pub struct SamplingConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stride: Option<usize>,
     /// Shares of the classes in a balanced sampling. Default: all the same.
+    #[serde(deserialize_with = "text::one_or_many")]
     pub class_shares: Vec<f64>,
     /// Images of an epoch. Default: as many as the steps ask for, else the windows of the grid.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,6 +159,7 @@ pub struct TrainingConfig {
     #[serde(with = "text::as_text")]
     pub loss: Loss,
     /// Weight of every class in the loss. Default: 1 each.
+    #[serde(deserialize_with = "text::one_or_many")]
     pub class_weights: Vec<f32>,
     /// Share of a label that is spread over all classes.
     pub label_smoothing: f32,
@@ -312,6 +315,7 @@ pub struct ScheduleConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Epochs, from the end of the warm-up, after which the rate falls.
+    #[serde(deserialize_with = "text::one_or_many")]
     pub milestones: Vec<u64>,
     /// Epochs that `plateau` waits.
     #[serde(skip_serializing_if = "Option::is_none")]

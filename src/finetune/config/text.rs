@@ -128,7 +128,11 @@ where
     deserializer.deserialize_any(OneOrMany(PhantomData))
 }
 
-pub(super) fn some_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<f64>>, D::Error> {
+pub(super) fn some_or_many<'de, T, D>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
     one_or_many(deserializer).map(Some)
 }
 

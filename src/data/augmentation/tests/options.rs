@@ -233,19 +233,3 @@ fn a_toml_file_gives_back_what_was_written() {
         assert!(toml::from_str::<Augmentation>(wrong).is_err(), "{wrong}");
     }
 }
-
-#[test]
-fn a_configuration_may_name_a_preset_instead() {
-    #[derive(serde::Deserialize)]
-    struct Config {
-        #[serde(deserialize_with = "Augmentation::named_or_table")]
-        augment: Augmentation,
-    }
-    let read =
-        |text: &str| toml::from_str::<Config>(text).map(|config| config.augment).map_err(|e| e.to_string());
-    assert_eq!(read("augment = 'd4'").unwrap(), "d4".parse().unwrap());
-    assert_eq!(read("[augment]\nrot90 = 0.5").unwrap().rot90, 0.5);
-    assert!(read("augment = 'mild'").unwrap_err().contains("expected none, flips, d4, standard or strong"));
-    assert!(read("augment = 1").unwrap_err().contains("a table of operations"));
-    assert!(read("[augment]\nrot = 0.5").unwrap_err().contains("unknown field `rot`"));
-}
