@@ -29,6 +29,8 @@ mod placement;
 mod preflight;
 mod products;
 mod rasters;
+mod reach_networks;
+mod receptive_field;
 mod sessions;
 mod specialise;
 mod step_init;
