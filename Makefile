@@ -1,5 +1,5 @@
 # make demo    set up, build, score a generated scene (or RASTER=… [MODEL=…]); results in demo/
-# make test    set up, build, run every test
+# make test    set up, build for tests, run every test
 # make parity  training by glebe against PyTorch, network by network (PEERS_PYTHON=python with tests/parity/networks.py's
 #              needs; NETWORKS='unet_r18 …' for some, FORMS=all for every export); writes docs/training-parity.md
 # make build   target/release/glebe, libglebe.so and ONNX Runtime beside them
@@ -21,8 +21,10 @@ all: build
 setup:
 	@.ci/setup
 
+# The demo together with the library: built by itself it would build the library anew, for the other set of features that
+# packages of tests ask for.
 build: setup
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --lib --bins --example demo
 	@$(MAKE) --no-print-directory link PROFILE=release
 
 # ONNX Runtime beside what was built, where both the program and the library look first; and the name that programs
@@ -35,10 +37,9 @@ link:
 	@ln -sf libglebe.so "$(TARGET)/$(PROFILE)/libglebe.so.$(ABI)"
 
 demo: build
-	$(CARGO) build --release --locked --example demo
 	@$(TARGET)/release/examples/demo demo $(if $(RASTER),"$(RASTER)") $(if $(MODEL),"$(MODEL)")
 
-test: build
+test: setup
 	@$(MAKE) --no-print-directory link PROFILE=debug
 	$(CARGO) test --locked --no-fail-fast
 

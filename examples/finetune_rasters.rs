@@ -1,11 +1,14 @@
 //! Finetunes a model on labelled rasters: `cargo run --release --example finetune_rasters -- MODEL TRAIN VAL OUT`. TRAIN and
-//! VAL are lists of images and labels, or one pair `IMAGE;LABELS` each; OUT is the folder of all that is written.
+//! VAL are lists of images and labels, or one pair `IMAGE;LABELS` each; OUT is the folder of all that is written. Then the
+//! model is scored on the whole images of VAL, and the best checkpoint becomes a model: `OUT/best.onnx`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
-use glebe::data::Sampling;
-use glebe::finetune::{Config, Finetuning};
+use glebe::data::{LabelOptions, Sampling, Split, read_list};
+use glebe::finetune::{Config, ExportOptions, Finetuning, export_to};
 use glebe::hooks::{Callback, Callbacks, Context};
+use glebe::model::{Model, ModelOptions};
 use glebe::runtime::{Runtime, RuntimeOptions};
+use glebe::segment::{FileOptions, SegmentOptions, Segmenter};
 use glebe::{Error, Result};
 
 /// Prints a line an epoch.
@@ -44,6 +47,17 @@ fn run() -> Result<()> {
     callbacks.add(Printer);
     let report = finetuning.run(callbacks)?;
     println!("{}", report.model.display());
+
+    let finetuned = Model::open(&runtime, &report.model, &ModelOptions::default())?;
+    let mut segmenter = Segmenter::new(&finetuned, SegmentOptions::default())?;
+    let items = read_list(val, None, Split::Val)?;
+    let data = segmenter.dataset(items, &LabelOptions::default(), &FileOptions::default())?;
+    let found = segmenter.evaluate(&data, None)?;
+    println!("mean IoU {:.4} on whole images", found.scores.mean_iou);
+
+    let (checkpoint, best) = (report.out.join("checkpoints/best.safetensors"), report.out.join("best.onnx"));
+    export_to(&best, model, Some(&checkpoint), &ExportOptions::default(), false)?;
+    println!("{}", best.display());
     Ok(())
 }
 

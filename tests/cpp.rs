@@ -350,10 +350,16 @@ fn the_example_of_rasters_learns() {
     let arguments = [at("linear.onnx").into_os_string(), pair.clone().into(), pair.into(), at("run").into()];
     let output = text(done(command(&program).args(&arguments)).stdout);
     let lines: Vec<&str> = output.lines().collect();
-    assert_eq!(lines.len(), 6, "{output}");
+    assert_eq!(lines.len(), 8, "{output}");
     let loss = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
     assert!(loss(lines[4]) < loss(lines[0]) && lines[0].starts_with("epoch 1 of 5, loss "), "{output}");
-    assert_eq!(Path::new(lines[5]), at("run/model.onnx"));
+    for (line, name) in lines[5..].iter().zip(["run/model.onnx", "run/scores.json", "run/best.onnx"]) {
+        assert_eq!(Path::new(line), at(name));
+        assert!(at(name).is_file());
+    }
+    let scores = std::fs::read_to_string(at("run/scores.json")).unwrap();
+    let scores: serde_json::Value = serde_json::from_str(&scores).unwrap();
+    assert!(scores["mean_iou"].as_f64().unwrap() > 0.0);
     assert!(at("run/model.onnx").is_file() && at("run/curves.svg").is_file());
     // A second run does not write over the first.
     let again = command(&program).args(&arguments).output().unwrap();

@@ -3,10 +3,12 @@
 //     c++ -std=c++17 finetune_rasters.cpp $(pkg-config --cflags --libs glebe) -o finetune_rasters
 //
 // TRAIN and VAL are lists of images and labels, or one pair IMAGE;LABELS each. OUT is the folder of all that is written:
-// the model, checkpoints, metrics, curves, pictures. The exit code is the status of glebe.h.
+// the model, checkpoints, metrics, curves, pictures; then OUT/scores.json, what the model scores on the whole images of
+// VAL, and OUT/best.onnx, the best checkpoint as a model. The exit code is the status of glebe.h.
 
 #include <cstdio>
 #include <exception>
+#include <fstream>
 #include <memory>
 #include <string>
 
@@ -44,10 +46,19 @@ int main(int count, char **arguments) {
         const std::string out = arguments[4];
         options.settings = {std::string("model=") + arguments[1], std::string("data.train=") + arguments[2],
                             std::string("data.val=") + arguments[3], "out=" + out};
-        glebe::Finetuning finetuning(glebe::Runtime(), options);
+        const glebe::Runtime runtime;
+        glebe::Finetuning finetuning(runtime, options);
         finetuning.add(std::make_shared<Printer>());
         (void)finetuning.run(); // the report, as JSON
-        std::printf("%s/model.onnx\n", out.c_str());
+
+        glebe::EvaluateOptions part;
+        part.split = glebe::Split::val; // of lists that say which line is for what
+        const glebe::Model model(runtime, out + "/model.onnx");
+        std::ofstream(out + "/scores.json") << model.evaluate({arguments[3]}, part).scores;
+        (void)glebe::export_model(arguments[1], out + "/checkpoints/best.safetensors", out + "/best.onnx");
+        for (const char *name : {"model.onnx", "scores.json", "best.onnx"}) {
+            std::printf("%s/%s\n", out.c_str(), name);
+        }
         return GLEBE_STATUS_OK;
     } catch (const glebe::Error &error) {
         std::fprintf(stderr, "finetune_rasters: %s\n", error.what());

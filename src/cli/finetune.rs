@@ -176,7 +176,7 @@ impl Callback for EpochLines {
                 line.push_str(&format!(" {shown} {value:.4},"));
             }
         }
-        out::message(format_args!("{line} {:.1} s", self.started.elapsed().as_secs_f64()));
+        out::message(format_args!("{line} {:.1} s so far", self.started.elapsed().as_secs_f64()));
         Ok(())
     }
 }

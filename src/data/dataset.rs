@@ -181,7 +181,7 @@ impl Dataset {
     }
 
     fn divide_images(&self, division: &Division) -> Result<(Dataset, Dataset)> {
-        let is_validation = division.choose(self.scenes.len(), "image")?;
+        let is_validation = division.choose(self.scenes.len(), "images")?;
         let part = |wanted: bool| {
             let kept = self.scenes.iter().zip(&is_validation).filter(|(_, own)| **own == wanted);
             Dataset { options: self.options.clone(), scenes: kept.map(|(scene, _)| scene.clone()).collect() }
@@ -194,7 +194,7 @@ impl Dataset {
         let counts = survey(self, &cells)?;
         // Blocks in which nothing counts are in neither part's way.
         let filled = counts.iter().flatten().filter(|counts| counts.counted() > 0).count();
-        let mut chosen = division.choose(filled, "block with labels")?.into_iter();
+        let mut chosen = division.choose(filled, "blocks with labels")?.into_iter();
         let (mut training, mut validation) = (self.clone(), self.clone());
         for (index, counts) in counts.iter().enumerate() {
             let is_validation: Vec<Option<bool>> =

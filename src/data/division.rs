@@ -49,7 +49,7 @@ impl Division {
     pub(super) fn choose(&self, count: usize, what: &str) -> Result<Vec<bool>> {
         if count < 2 {
             let message = format!(
-                "cannot be divided into training and validation data: expected 2 {what}s or more, got {count}"
+                "cannot be divided into training and validation data: expected 2 {what} or more, got {count}"
             );
             return Err(Error::invalid(message));
         }
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn the_share_is_kept_and_the_seed_decides() {
-        let of = |fraction, seed, count| Division::new(fraction, seed, Unit::Image).choose(count, "image");
+        let of = |fraction, seed, count| Division::new(fraction, seed, Unit::Image).choose(count, "images");
         let count = |chosen: &[bool]| chosen.iter().filter(|own| **own).count();
         for (fraction, total, expected) in
             [(0.3, 10, 3), (0.01, 10, 1), (0.99, 10, 9), (0.5, 2, 1), (0.25, 6, 2)]

@@ -129,7 +129,8 @@ impl Picker {
 
 fn check_shares(shares: &[f64], classes: usize) -> Result<()> {
     if !shares.is_empty() && shares.len() != classes {
-        let message = format!("expected a share for each of {classes} classes, got {}", shares.len());
+        let message =
+            format!("class_shares: expected a share for each of {classes} classes, got {}", shares.len());
         return Err(Error::invalid(message));
     }
     if let Some(wrong) = shares.iter().find(|share| !(share.is_finite() && **share >= 0.0)) {

@@ -16,8 +16,8 @@ use crate::runtime::CancelToken;
 /// config.toml, and settings over it. Fill it with glebe_finetuning_options_init, then set config, config_path or settings.
 ///
 /// The least that it takes is a model and training data: `model = "unet.onnx"` and, in the section data,
-/// `train = "train.csv"`: a list of images and labels, or one pair `IMAGE;LABELS`. All keys are in the library's
-/// documentation of its configuration; one that there is not is an error that names the nearest.
+/// `train = "train.csv"`: a list of images and labels, or one pair `IMAGE;LABELS`. All keys, with their defaults, are in
+/// docs/settings.md; one that there is not is an error that names the nearest.
 ///
 /// Everything that pointers point to must stay as it is until the function returns; the library keeps none of it, the
 /// cancel token excepted.

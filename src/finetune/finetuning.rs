@@ -278,6 +278,9 @@ impl Finetuning {
         let (epochs, each) = self.length();
         let Finetuning { config, step, init, tags, names, mut train, mut val, mut test, resume, .. } = self;
         let (runtime, scored) = (self.runtime, self.scored);
+        if let Some(token) = &step.token {
+            token.check()?;
+        }
         let folder = RunFolder::open(&config, resume)?;
         let out = folder.path();
         let fit = config.fit_options(out, val.is_some(), &names)?;

@@ -176,7 +176,10 @@ fn check_same(before: &Config, now: &Config) -> Result<()> {
             })
         };
         let remedy = match (own.steps_per_epoch, now.training.steps) {
-            (Some(each), Some(steps)) => format!(" (training.epochs = {} makes it so)", steps.div_ceil(each)),
+            (Some(each), Some(steps)) if steps % each == 0 => {
+                format!(" (training.epochs = {} makes it so)", steps / each)
+            }
+            (Some(each), Some(_)) => format!(" (training.steps that are a multiple of {each} make it so)"),
             _ => String::new(),
         };
         let message = format!(

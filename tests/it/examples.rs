@@ -68,10 +68,17 @@ fn finetune_rasters_learns() {
     let text = String::from_utf8(done.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     // 70 x 90 pixels in windows of 32 x 32.
-    assert_eq!((lines.len(), lines[0]), (7, "9 training windows"), "{text}");
+    assert_eq!((lines.len(), lines[0]), (9, "9 training windows"), "{text}");
     let loss = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
     assert!(loss(lines[5]) < loss(lines[1]) && lines[1].starts_with("epoch 1 of 5, loss "), "{text}");
     assert_eq!(std::path::Path::new(lines[6]), at("run/model.onnx"));
+    assert!(lines[7].starts_with("mean IoU 0.") || lines[7].starts_with("mean IoU 1"), "{text}");
+    assert_eq!(std::path::Path::new(lines[8]), at("run/best.onnx"));
+    // The best weights are the ones that were exported.
+    let bytes = |name: &str| std::fs::read(at(name)).unwrap();
+    let weights = |name: &str| glebe::onnx::Document::from_bytes(bytes(name), &Default::default()).unwrap();
+    let (one, two) = (weights("run/model.onnx"), weights("run/best.onnx"));
+    assert_eq!(one.graph().initializer, two.graph().initializer);
     assert!(at("run/model.onnx").is_file());
     let again = Command::new(&example).args(&arguments).output().unwrap();
     assert_eq!(again.status.code(), Some(glebe::ErrorKind::AlreadyExists.code()));

@@ -104,6 +104,11 @@ impl Config {
             let message = format!("training.learning_rate: one_cycle: expected a number above 0, got {rate}");
             return Err(Error::invalid(message));
         }
+        if !(rate.is_finite() && rate >= 0.0) {
+            let message =
+                format!("training.learning_rate: expected a learning rate of 0 or more, got {rate}");
+            return Err(Error::invalid(message));
+        }
         let delta = self.early_stopping.min_delta;
         if !(delta.is_finite() && delta >= 0.0) {
             let message = format!("early_stopping.min_delta: expected 0 or more, got {delta}");
@@ -129,8 +134,20 @@ impl Config {
         let own = contract.tile();
         let side = |fixed: Option<usize>| fixed.or(contract.suggested_tile()).unwrap_or(256);
         let training = &self.training;
+        let misfit = |key: &str, fixed: usize, got: usize| {
+            let message = format!("{key}: expected the model's own {fixed}, which is fixed, got {got}");
+            Err(Error::new(ErrorKind::Mismatch, message).at_path(&self.model))
+        };
         let size = training.size.unwrap_or_else(|| [side(own.0), side(own.1)]);
+        for (fixed, got) in [(own.0, size[0]), (own.1, size[1])] {
+            if let Some(fixed) = fixed.filter(|fixed| *fixed != got) {
+                return misfit("training.size", fixed, got);
+            }
+        }
         let batch = training.batch.unwrap_or_else(|| contract.batch().unwrap_or(4));
+        if let Some(fixed) = contract.batch().filter(|fixed| *fixed != batch) {
+            return misfit("training.batch", fixed, batch);
+        }
         let mut step = StepOptions::new(batch, size);
         step.params = training.params.clone();
         step.batch_norm = training.bn;
@@ -392,7 +409,7 @@ mod tests {
 
     #[test]
     fn settings_that_contradict_each_other_are_refused() {
-        let cases: [(&[&str], &str); 14] = [
+        let cases: [(&[&str], &str); 16] = [
             (&["model="], "model: expected"),
             (&["data.train=[]"], "data.train: expected"),
             (&["data.val=v.csv", "data.val_fraction=0.3"], "expected one of them, got both"),
@@ -406,6 +423,11 @@ mod tests {
             (&["schedule.kind=plateau", "schedule.gamma=1"], "schedule.gamma: plateau"),
             (&["schedule.least=-1"], "schedule.least: expected a learning rate of 0 or more, got -1"),
             (&["schedule.kind=one_cycle", "training.learning_rate=0"], "training.learning_rate: one_cycle"),
+            (
+                &["training.learning_rate=nan"],
+                "training.learning_rate: expected a learning rate of 0 or more",
+            ),
+            (&["training.learning_rate=-1"], "training.learning_rate: expected a learning rate of 0 or more"),
             (&["early_stopping.min_delta=nan"], "early_stopping.min_delta: expected 0 or more, got NaN"),
         ];
         for (settings, said) in cases {

@@ -123,7 +123,11 @@ fn in_words(message: &str) -> String {
         ("expected f64", "expected a number"),
         ("expected f32", "expected a number"),
         ("expected a boolean", "expected true or false"),
+        ("expected any valid TOML value", "expected a number of 64 bits at most"),
     ];
+    if let Some((before, _)) = message.split_once(", expected struct ") {
+        return format!("{before}, expected a table");
+    }
     match words.iter().find_map(|(own, words)| Some((message.strip_suffix(own)?, words))) {
         Some((before, words)) => format!("{before}{words}"),
         None => message.to_owned(),
@@ -142,6 +146,7 @@ fn told(error: &toml::de::Error) -> Error {
         .unwrap_or_default();
     let mut quoted = message.split('`').skip(1).step_by(2);
     let Some(unknown) = message.starts_with("unknown field").then(|| quoted.next()).flatten() else {
+        let message = message.strip_prefix(&section).unwrap_or(&message);
         return Error::invalid(format!("{section}{message}"));
     };
     let known: Vec<&str> = quoted.collect();
@@ -241,6 +246,42 @@ mod tests {
         assert_eq!(Config::parse(&default.to_toml().unwrap(), &[]).unwrap(), default);
     }
 
+    /// Every key that a section takes stands in the documentation; the error of an unknown one lists them.
+    #[test]
+    fn all_keys_are_documented() {
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md"));
+        let mut found = 0;
+        for section in [
+            "",
+            "data",
+            "labels",
+            "sampling",
+            "training",
+            "optimizer",
+            "schedule",
+            "early_stopping",
+            "init",
+            "run",
+            "outputs",
+            "augmentation",
+        ] {
+            let text =
+                if section.is_empty() { "zzzzzzzz = 1".into() } else { format!("[{section}]\nzzzzzzzz = 1") };
+            let error = Config::parse(&text, &[]).unwrap_err().one_line();
+            let keys = error.split("expected one of ").nth(1).unwrap_or_else(|| panic!("{section}: {error}"));
+            let dot = if section.is_empty() { "" } else { "." };
+            for key in keys.split(", ") {
+                let is_section = section.is_empty() && page.contains(&format!("`{key}`"));
+                assert!(
+                    is_section || page.contains(&format!("`{section}{dot}{key}`")),
+                    "{section}{dot}{key}"
+                );
+                found += 1;
+            }
+        }
+        assert!(found > 80, "{found}");
+    }
+
     #[test]
     fn what_is_wrong_is_told_with_its_key() {
         for (text, settings, said) in [
@@ -285,7 +326,8 @@ mod tests {
             ("[schedule]\nkind = \"cos\"", &[], "schedule.kind: unknown variant `cos`, expected one of"),
             ("[labels]\nnodata = \"keep\"", &[], "labels.nodata: "),
             ("[run]\ndevice = \"gpu\"", &[], "run.device: "),
-            ("augmentation = \"wild\"", &[], "augmentation: "),
+            ("augmentation = \"wild\"", &[], "augmentation: expected none, flips"),
+            ("", &["training=3"], "training: invalid type: integer `3`, expected a table"),
             ("[augmentation]\nflip = 1", &[], "augmentation"),
             ("", &["training.epochs"], "expected section.key=value, got \"training.epochs\""),
             ("model = \"a\"", &["model.x=1"], "expected section.key=value"),
