@@ -307,7 +307,7 @@
 #define GLEBE_DATA_TYPE_F64 9
 
 /**
- * Each pixel comes from one tile: overlaps are cut in the middle (default).
+ * Each pixel comes from one tile: overlaps are cut in the middle.
  */
 #define GLEBE_BLEND_CROP 0
 
@@ -330,6 +330,19 @@
  * Plain mean.
  */
 #define GLEBE_BLEND_CONSTANT 4
+
+/**
+ * Each pixel comes from a tile that sees all that the network looks at for it: the map is that of one run over the whole
+ * raster. GLEBE_STATUS_MODEL_UNSUPPORTED, with the nodes, for networks that look at the whole tile. The overlap has no
+ * effect.
+ */
+#define GLEBE_BLEND_EXACT 5
+
+/**
+ * Exact where the network allows it and at most 2 pixels are computed for one, else Gaussian (default). The report says
+ * which, and why.
+ */
+#define GLEBE_BLEND_AUTO 6
 
 /**
  * Past the raster's edge it is mirrored, the edge pixel not repeated (default).
@@ -1091,7 +1104,8 @@ typedef struct {
      */
     size_t std_len;
     /**
-     * Tile width in pixels of the model's input. 0 (default): the model's own where it is fixed, else 512 or less.
+     * Tile width in pixels of the model's input. 0 (default): the model's own where it is fixed, else 512 or less; with exact
+     * tiles the one that computes the fewest pixels twice within the memory.
      */
     uint32_t tile_width;
     /**
@@ -1700,8 +1714,8 @@ typedef struct {
  * config.toml, and settings over it. Fill it with glebe_finetuning_options_init, then set config, config_path or settings.
  *
  * The least that it takes is a model and training data: `model = "unet.onnx"` and, in the section data,
- * `train = "train.csv"`: a list of images and labels, or one pair `IMAGE;LABELS`. All keys are in the library's
- * documentation of its configuration; one that there is not is an error that names the nearest.
+ * `train = "train.csv"`: a list of images and labels, or one pair `IMAGE;LABELS`. All keys, with their defaults, are in
+ * docs/settings.md; one that there is not is an error that names the nearest.
  *
  * Everything that pointers point to must stay as it is until the function returns; the library keeps none of it, the
  * cancel token excepted.

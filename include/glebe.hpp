@@ -81,6 +81,8 @@ enum class Blend : std::int32_t {
     hann = GLEBE_BLEND_HANN,
     linear = GLEBE_BLEND_LINEAR,
     constant = GLEBE_BLEND_CONSTANT,
+    exact = GLEBE_BLEND_EXACT,
+    automatic = GLEBE_BLEND_AUTO,
 };
 
 /// What the model sees past the raster's edge: GLEBE_PADDING_*.
@@ -646,7 +648,7 @@ struct SegmentOptions {
     /// What neighbouring tiles share, as a share of the tile from 0 to below 1.
     double overlap_share = 0.25;
     /// How overlapping tiles become one map.
-    Blend blend = Blend::crop;
+    Blend blend = Blend::automatic;
     /// What the model sees past the raster's edge.
     Padding padding = Padding::reflect;
     /// The value of Padding::constant, in the raster's own units.

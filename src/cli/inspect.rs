@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use glebe::model::{Contract, describe};
-use glebe::onnx::{Dim, Document, Facts, Limits, Port};
+use glebe::onnx::{Dim, Document, Facts, Limits, Port, ReceptiveField};
 use glebe::raster::{Mask, OpenOptions, Raster, RasterInfo};
 use glebe::weights::checkpoint::{Checkpoint, Container};
 use glebe::weights::description;
@@ -174,12 +174,46 @@ fn model_facts(path: &Path, document: &Document, as_json: bool) -> Result<()> {
             if let Some(names) = contract.class_names() {
                 table.row("classes", names.join(", "));
             }
+            let field = ReceptiveField::of(document, Some(contract.output()), contract.likely_channels());
+            locality(&mut table, &field);
         }
         Err(error) => {
             table.row("scores rasters", format!("no: {}", error.one_line()));
         }
     }
     table.print()
+}
+
+/// What an output depends on.
+fn locality(table: &mut Table, field: &Result<ReceptiveField>) {
+    let field = match field {
+        Ok(field) => field,
+        Err(error) => {
+            table.row("receptive field", format!("unknown: {}", printable(&error.one_line())));
+            return;
+        }
+    };
+    if let (Some(rows), Some(columns)) = (&field.rows, &field.columns) {
+        let seen = format!(
+            "{} pixels above, {} below, {} left, {} right",
+            rows.before, rows.after, columns.before, columns.after
+        );
+        let more = if field.is_local() { "" } else { ", and the whole tile" };
+        table.row("receptive field", format!("{seen}{more}"));
+        table.row("stride", format!("{} x {} pixels (height x width)", rows.stride, columns.stride));
+        table
+            .row("scale", format!("{} of the output for {} of the input", rows.output_step, rows.input_step));
+    }
+    if field.is_local() {
+        table.row("local", "yes: tiles can be exact (--blend exact)");
+        return;
+    }
+    let whole = field.whole.iter().map(|own| format!("{} {}", own.node, own.reason));
+    let nodes = whole.collect::<Vec<_>>().join("\n");
+    table.row(
+        "local",
+        format!("no: of its nodes\n{}", nodes.lines().map(printable).collect::<Vec<_>>().join("\n")),
+    );
 }
 
 fn shown(port: &Port) -> String {

@@ -29,15 +29,16 @@ pub(crate) struct ScoringArguments {
     #[arg(long = "driver", value_name = "NAME", help_heading = "Input")]
     pub(crate) drivers: Vec<String>,
 
-    /// Tile in pixels: 512 or 512x256 (width x height) [default: the model's own, else up to 512]
-    #[arg(long, value_name = "PIXELS", value_parser = tile, help_heading = "Tiling")]
-    pub(crate) tile: Option<Size>,
+    /// Tile in pixels: 512 or 512x256 (width x height); auto: the model's own, else the best for exact tiles, else up to 512
+    #[arg(long, value_name = "PIXELS", default_value = "auto", value_parser = tile, help_heading = "Tiling")]
+    pub(crate) tile: Tile,
 
     /// What neighbouring tiles share, in pixels or per cent of the tile
     #[arg(long, default_value = "25%", value_name = "PIXELS", help_heading = "Tiling")]
     pub(crate) overlap: Overlap,
 
-    /// How overlapping tiles become one map: crop, gaussian, hann, linear, constant
+    /// How tiles become one map: exact (as in one run over the whole raster), auto (exact where the network allows it, else
+    /// gaussian), crop, gaussian, hann, linear, constant
     #[arg(long, default_value_t, value_name = "MODE", help_heading = "Tiling")]
     pub(crate) blend: Blend,
 
@@ -92,7 +93,7 @@ impl ScoringArguments {
         options.scale.clone_from(&self.normalisation.scale);
         options.mean.clone_from(&self.normalisation.mean);
         options.std.clone_from(&self.normalisation.std);
-        options.tile = self.tile;
+        options.tile = self.tile.0;
         options.overlap = self.overlap;
         options.blend = self.blend;
         options.padding = self.padding;
@@ -123,13 +124,22 @@ impl ScoringArguments {
     }
 }
 
-fn tile(text: &str) -> Result<Size, String> {
+/// A tile's size; none where the library chooses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tile(Option<Size>);
+
+fn tile(text: &str) -> Result<Tile, String> {
+    if text == "auto" {
+        return Ok(Tile(None));
+    }
     let side = |text: &str| {
-        text.trim().parse::<usize>().map_err(|_| format!("expected pixels (512 or 512x256), got {text:?}"))
+        text.trim()
+            .parse::<usize>()
+            .map_err(|_| format!("expected pixels (512 or 512x256) or auto, got {text:?}"))
     };
     match text.split_once('x') {
-        None => side(text).map(|side| Size::new(side, side)),
-        Some((width, height)) => Ok(Size::new(side(width)?, side(height)?)),
+        None => side(text).map(|side| Tile(Some(Size::new(side, side)))),
+        Some((width, height)) => Ok(Tile(Some(Size::new(side(width)?, side(height)?)))),
     }
 }
 

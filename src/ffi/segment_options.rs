@@ -19,7 +19,7 @@ use crate::runtime::CancelToken;
 use crate::segment::{Activation, Product, SegmentOptions};
 use crate::tiling::{Blend, Overlap};
 
-/// Each pixel comes from one tile: overlaps are cut in the middle (default).
+/// Each pixel comes from one tile: overlaps are cut in the middle.
 pub const GLEBE_BLEND_CROP: i32 = 0;
 /// Mean weighted by a Gaussian, sigma = tile / 8.
 pub const GLEBE_BLEND_GAUSSIAN: i32 = 1;
@@ -29,6 +29,13 @@ pub const GLEBE_BLEND_HANN: i32 = 2;
 pub const GLEBE_BLEND_LINEAR: i32 = 3;
 /// Plain mean.
 pub const GLEBE_BLEND_CONSTANT: i32 = 4;
+/// Each pixel comes from a tile that sees all that the network looks at for it: the map is that of one run over the whole
+/// raster. GLEBE_STATUS_MODEL_UNSUPPORTED, with the nodes, for networks that look at the whole tile. The overlap has no
+/// effect.
+pub const GLEBE_BLEND_EXACT: i32 = 5;
+/// Exact where the network allows it and at most 2 pixels are computed for one, else Gaussian (default). The report says
+/// which, and why.
+pub const GLEBE_BLEND_AUTO: i32 = 6;
 
 /// Past the raster's edge it is mirrored, the edge pixel not repeated (default).
 pub const GLEBE_PADDING_REFLECT: i32 = 0;
@@ -100,7 +107,8 @@ pub struct glebe_segment_options {
     pub std: *const f64,
     /// Their number. 0 (default): as the model's metadata says, else 1.
     pub std_len: usize,
-    /// Tile width in pixels of the model's input. 0 (default): the model's own where it is fixed, else 512 or less.
+    /// Tile width in pixels of the model's input. 0 (default): the model's own where it is fixed, else 512 or less; with exact
+    /// tiles the one that computes the fewest pixels twice within the memory.
     pub tile_width: u32,
     /// Tile height; 0 where and only where tile_width is 0.
     pub tile_height: u32,
@@ -201,7 +209,7 @@ unsafe impl Versioned for glebe_segment_options {
             tile_height: 0,
             overlap_px: -1,
             overlap_share: 0.25,
-            blend: GLEBE_BLEND_CROP,
+            blend: GLEBE_BLEND_AUTO,
             padding: GLEBE_PADDING_REFLECT,
             padding_value: 0.0,
             batch: 0,
@@ -325,6 +333,8 @@ unsafe fn segment_options(given: &glebe_segment_options) -> Result<SegmentOption
             (GLEBE_BLEND_HANN, Blend::Hann),
             (GLEBE_BLEND_LINEAR, Blend::Linear),
             (GLEBE_BLEND_CONSTANT, Blend::Constant),
+            (GLEBE_BLEND_EXACT, Blend::Exact),
+            (GLEBE_BLEND_AUTO, Blend::Auto),
         ],
     )?;
     options.padding = pick(

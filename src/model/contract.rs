@@ -168,6 +168,11 @@ impl Contract {
         self.metadata.tile
     }
 
+    /// Bands that it is fed, as far as the file tells: those that it fixes, those that its metadata lists, else 3.
+    pub fn likely_channels(&self) -> usize {
+        self.channels().or_else(|| self.bands().map(<[Band]>::len)).unwrap_or(3)
+    }
+
     /// Checks that the model takes this many channels.
     ///
     /// # Errors

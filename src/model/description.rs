@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::model::Contract;
-use crate::onnx::{Document, Facts};
+use crate::onnx::{Document, Facts, ReceptiveField};
 
 /// What a model file is and whether it can score rasters: the object of `glebe inspect --json`.
 ///
@@ -45,6 +45,21 @@ pub fn describe(
                 "class_names": contract.class_names(),
             }),
         );
+        let field = ReceptiveField::of(document, Some(contract.output()), contract.likely_channels());
+        object.insert("locality".into(), locality(&field));
     }
     Ok(value)
+}
+
+/// What is known of the output's dependence on the tile; `problem` says why nothing is.
+fn locality(field: &Result<ReceptiveField>) -> Value {
+    match field {
+        Ok(field) => json!({
+            "is_local": field.is_local(),
+            "rows": field.rows,
+            "columns": field.columns,
+            "whole_tile": field.whole,
+        }),
+        Err(error) => json!({ "is_local": null, "problem": error.one_line() }),
+    }
 }

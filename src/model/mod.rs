@@ -11,7 +11,7 @@ mod pool;
 mod tags;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prost::Message as _;
 
@@ -22,7 +22,7 @@ pub use pool::PooledSession;
 pub use tags::Tags;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::onnx::{Document, Facts, Limits};
+use crate::onnx::{Document, Facts, Limits, ReceptiveField};
 use crate::runtime::{Runtime, Session, SessionOptions};
 
 /// How to open a model.
@@ -60,6 +60,7 @@ pub struct Model {
     contract: Contract,
     path: Option<PathBuf>,
     pool: Arc<pool::Pool>,
+    receptive_field: OnceLock<ReceptiveField>,
 }
 
 impl Model {
@@ -96,6 +97,7 @@ impl Model {
             contract,
             path: path.map(Into::into),
             pool: Arc::default(),
+            receptive_field: OnceLock::new(),
         })
     }
 
@@ -122,6 +124,19 @@ impl Model {
     /// What it takes and gives.
     pub fn contract(&self) -> &Contract {
         &self.contract
+    }
+
+    /// Which pixels an output depends on, and which nodes look at the whole tile. Found out once.
+    ///
+    /// # Errors
+    /// As [`ReceptiveField::of`]: for graphs that cannot be followed.
+    pub fn receptive_field(&self) -> Result<&ReceptiveField> {
+        if let Some(known) = self.receptive_field.get() {
+            return Ok(known);
+        }
+        let channels = self.contract.likely_channels();
+        let found = ReceptiveField::of(&self.document, Some(self.contract.output()), channels)?;
+        Ok(self.receptive_field.get_or_init(|| found))
     }
 
     /// A session for these options: an idle one, or a new one. It goes back when it is dropped.

@@ -97,7 +97,7 @@ struct Band {
 impl<'a> Canvas<'a> {
     pub(super) fn new(plan: &Plan, encoding: &'a Encoding, blend: Blend) -> Result<Canvas<'a>> {
         let band = match blend {
-            Blend::Crop => None,
+            blend if blend.is_cut() => None,
             blend => {
                 let rows = plan.y().tile().min(plan.y().extent());
                 Some(Band {

@@ -9,15 +9,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::{Padding, Size, Window};
 use crate::metrics::{Stopwatch, peak_rss_mib};
 use crate::model::{Model, Normalisation, PooledSession};
-use crate::runtime::{CancelToken, OutputData, ProviderKind, Session, SessionOptions};
+use crate::runtime::{CancelToken, OutputData, Session, SessionOptions};
 use crate::segment::canvas::{Canvas, Output, Pending, kept_part};
-use crate::segment::options::{Activation, LARGEST_BATCH, LARGEST_TILE, Product, SegmentOptions};
-use crate::segment::placement::Placement;
-use crate::segment::product::Encoding;
+use crate::segment::options::{Activation, Product, SegmentOptions};
 use crate::segment::report::Report;
+use crate::segment::setup::{Setup, output_shape, reserve};
 use crate::segment::stream::{Block, Layout, Sink, Source};
 use crate::tensor::DataType;
-use crate::tiling::{Blend, Plan, Tile};
+use crate::tiling::Tile;
 
 /// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,26 +50,6 @@ pub(super) struct Job<'a, 'p> {
     pub(super) progress: Option<&'a mut OnProgress<'p>>,
 }
 
-/// All that is settled before the first tile.
-struct Setup {
-    tile: Size,
-    overlap: (usize, usize),
-    batch: usize,
-    /// Whether runs must always have `batch` tiles.
-    fixed_batch: bool,
-    placement: Placement,
-    plan: Plan,
-    encoding: Encoding,
-}
-
-/// Tile side of models of free size.
-const DEFAULT_TILE: usize = 512;
-
-/// Most samples of a batch, in or out: 2 GiB of `f32`. A few bytes of a hostile model can ask for any size.
-const MOST_SAMPLES: usize = 1 << 29;
-/// Most channels of an output: what a GeoTIFF has bands for.
-const MOST_CHANNELS: usize = 65_535;
-
 /// Tiles without data that may wait for a batch to fill up.
 const MOST_SKIPPED: usize = 64;
 
@@ -94,9 +73,9 @@ impl Job<'_, '_> {
         contract.check_channels(self.channels)?;
         self.normalisation.check_bands(self.channels)?;
         self.check_padding(source.data_type())?;
-        let tile = self.tile_size()?;
+        self.tile_size()?;
         let mut session = self.session()?;
-        let setup = self.set_up(&mut session, source.size(), tile)?;
+        let setup = self.set_up(&mut session, source.size())?;
         sink.begin(&Layout {
             size: setup.plan.raster(),
             bands: setup.encoding.bands(),
@@ -154,154 +133,11 @@ impl Job<'_, '_> {
         }
     }
 
-    /// Refuses batches that only a hostile or mistaken model asks for.
-    fn check_batch(&self, tiles: usize, channels: usize, size: Size) -> Result<()> {
-        let samples = [tiles, channels, size.width, size.height]
-            .into_iter()
-            .try_fold(1usize, |product, factor| product.checked_mul(factor))
-            .filter(|samples| *samples <= MOST_SAMPLES);
-        if samples.is_none() || channels > MOST_CHANNELS {
-            return Err(Error::new(
-                ErrorKind::LimitExceeded,
-                format!(
-                    "a batch of {tiles} tiles of {channels} x {size} samples: expected at most {MOST_SAMPLES} samples and {MOST_CHANNELS} channels"
-                ),
-            ));
-        }
-        Ok(())
-    }
-
     fn threads(&self) -> usize {
         match self.options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         }
-    }
-
-    /// The tile: the model's own, or asked for, or a default.
-    fn tile_size(&self) -> Result<Size> {
-        let (height, width) = self.model.contract().tile();
-        let side = |fixed: Option<usize>, asked: Option<usize>, name: &str| match (fixed, asked) {
-            (Some(fixed), Some(asked)) if fixed != asked => Err(Error::new(
-                ErrorKind::Mismatch,
-                format!(
-                    "the model's input has a fixed {name} of {fixed} pixels, a tile of {asked} was asked for"
-                ),
-            )),
-            (Some(fixed), _) if fixed > LARGEST_TILE || fixed == 0 => Err(Error::new(
-                ErrorKind::LimitExceeded,
-                format!(
-                    "the model's input has a fixed {name} of {fixed} pixels: expected 1 to {LARGEST_TILE}"
-                ),
-            )),
-            (Some(fixed), _) => Ok(fixed),
-            (None, Some(asked)) => Ok(asked),
-            (None, None) => Ok(self.model.contract().suggested_tile().unwrap_or(DEFAULT_TILE)),
-        };
-        Ok(Size::new(
-            side(width, self.options.tile.map(|tile| tile.width), "width")?,
-            side(height, self.options.tile.map(|tile| tile.height), "height")?,
-        ))
-    }
-
-    /// Smaller tiles to try where the raster is smaller than `tile` and the model's size is free: the raster's own
-    /// size, so that the network's zero padding falls on the raster's edge; else, since most networks halve their
-    /// input up to five times, the next multiple of 32.
-    fn shrunk_tiles(&self, raster: Size, tile: Size) -> Vec<Size> {
-        let (height, width) = self.model.contract().tile();
-        let shrink = |fixed: Option<usize>, tile: usize, raster: usize| match fixed {
-            Some(_) => tile,
-            None => tile.min(raster),
-        };
-        let own =
-            Size::new(shrink(width, tile.width, raster.width), shrink(height, tile.height, raster.height));
-        let even = Size::new(
-            shrink(width, tile.width, raster.width.next_multiple_of(32)),
-            shrink(height, tile.height, raster.height.next_multiple_of(32)),
-        );
-        let mut tiles = vec![own, even];
-        tiles.dedup();
-        tiles.retain(|shrunk| *shrunk != tile);
-        tiles
-    }
-
-    fn set_up(&self, session: &mut Session, raster: Size, tile: Size) -> Result<Setup> {
-        let contract = self.model.contract();
-        let batch = match (contract.batch(), self.options.batch) {
-            (Some(fixed), Some(asked)) if fixed != asked => {
-                return Err(Error::new(
-                    ErrorKind::Mismatch,
-                    format!("the model has a fixed batch of {fixed}, {asked} was asked for"),
-                ));
-            }
-            (Some(fixed), _) => fixed,
-            (None, Some(asked)) => asked,
-            (None, None) if self.options.provider.kind() == ProviderKind::Cpu => 1,
-            (None, None) => 4,
-        };
-        if batch > LARGEST_BATCH {
-            return Err(Error::new(
-                ErrorKind::LimitExceeded,
-                format!("the model has a fixed batch of {batch}: expected 1 to {LARGEST_BATCH}"),
-            ));
-        }
-        self.check_batch(batch, self.channels, tile)?;
-        let overlap = (self.options.overlap.pixels(tile.width)?, self.options.overlap.pixels(tile.height)?);
-        let tiles = if contract.batch().is_some() { batch } else { 1 };
-        let fits = self.shrunk_tiles(raster, tile).into_iter().find_map(|shrunk| {
-            let (channels, placement) = self.observe(session, shrunk, tiles).ok()?;
-            (placement == Placement::SAME).then_some((shrunk, channels))
-        });
-        self.cancel.check()?;
-        let (tile, channels, placement) = match fits {
-            Some((shrunk, channels)) => (shrunk, channels, Placement::SAME),
-            None => {
-                let (channels, placement) = self.observe(session, tile, tiles)?;
-                (tile, channels, placement)
-            }
-        };
-        let overlap = (overlap.0.min(tile.width - 1), overlap.1.min(tile.height - 1));
-        self.check_batch(batch, channels, placement.output_size(tile)?)?;
-        let encoding = Encoding::settle(self.options, channels, contract.has_activation())?;
-
-        // The plan lies on the map's grid; steps are whole pixels of the raster.
-        let map_tile = placement.output_size(tile)?;
-        // Rounded up: at least the overlap that was asked for.
-        let on_map = |pixels: usize| (pixels * placement.output_step).div_ceil(placement.input_step);
-        let plan = Plan::new(
-            placement.map_size(raster),
-            map_tile,
-            (on_map(overlap.0).min(map_tile.width - 1), on_map(overlap.1).min(map_tile.height - 1)),
-            placement.output_step,
-        )?;
-        // Steps are whole multiples of the scale, so the tiles may share more than was asked for.
-        let on_raster = |pixels: usize| pixels * placement.input_step / placement.output_step;
-        let overlap = (on_raster(plan.x().overlap()), on_raster(plan.y().overlap()));
-        Ok(Setup { tile, overlap, batch, fixed_batch: contract.batch().is_some(), placement, plan, encoding })
-    }
-
-    /// Output channels and placement: as the model declares them, or by running it on zeros.
-    fn observe(&self, session: &mut Session, tile: Size, batch: usize) -> Result<(usize, Placement)> {
-        if let Some((channels, map)) = self.model.contract().declared_output() {
-            self.check_batch(batch, channels, map)?;
-            return Ok((channels, Placement::observe(tile, map, None)?));
-        }
-        let mut probe = |tile: Size| {
-            let shape = [batch, self.channels, tile.height, tile.width];
-            self.check_batch(batch, self.channels, tile)?;
-            let zeros = reserve(shape.iter().product(), "a tile")?;
-            session.run(&zeros, shape, self.model.contract().output(), |shape, _| output_shape(shape, batch))
-        };
-        let (channels, map) = probe(tile)?;
-        let (fixed_height, fixed_width) = self.model.contract().tile();
-        let second = if map != tile && fixed_height.is_none() && fixed_width.is_none() {
-            let larger = Size::new(tile.width + 64, tile.height + 64);
-            // Not every network takes every size; then the first observation has to do.
-            probe(larger).ok().map(|(_, map)| (larger, map))
-        } else {
-            None
-        };
-        Ok((channels, Placement::observe(tile, map, second)?))
     }
 
     fn tiles(
@@ -313,7 +149,7 @@ impl Job<'_, '_> {
         start: Instant,
     ) -> Result<Measures> {
         let mut measures = Measures::default();
-        let mut canvas = Canvas::new(&setup.plan, &setup.encoding, self.options.blend)?;
+        let mut canvas = Canvas::new(&setup.plan, &setup.encoding, setup.blend)?;
         let tile_len = self.channels * setup.tile.width * setup.tile.height;
         let mut input = reserve(setup.batch * tile_len, "a batch of tiles")?;
         let mut pending: Vec<Pending> = Vec::new();
@@ -326,7 +162,7 @@ impl Job<'_, '_> {
             let window = setup.placement.input_window(tile.window);
             let block = measures.read.time(|| source.read(window)).map_err(place)?;
             let valid = map_validity(setup, &tile, window, &block, source.size());
-            let wanted = if self.options.blend == Blend::Crop {
+            let wanted = if setup.blend.is_cut() {
                 valid.as_ref().is_none_or(|valid| kept_part(&tile, valid.view()).iter().any(|valid| *valid))
             } else {
                 valid.as_ref().is_none_or(|valid| valid.iter().any(|valid| *valid))
@@ -439,7 +275,9 @@ impl Job<'_, '_> {
             tile_height: setup.tile.height,
             overlap: setup.overlap.0,
             overlap_height: setup.overlap.1,
-            blend: self.options.blend.to_string(),
+            blend: setup.blend.to_string(),
+            blend_reason: setup.reason.clone(),
+            recomputed: setup.plan.recomputed(),
             padding: self.options.padding.to_string(),
             product: setup.encoding.product.to_string(),
             activation: setup.encoding.activation.to_string(),
@@ -482,18 +320,6 @@ impl Job<'_, '_> {
     }
 }
 
-/// Channels and size of an output `[N, C, H, W]` or `[N, H, W]` for `batch` tiles.
-fn output_shape(shape: &[usize], batch: usize) -> Result<(usize, Size)> {
-    match *shape {
-        [n, c, h, w] if n == batch && c > 0 => Ok((c, Size::new(w, h))),
-        [n, h, w] if n == batch => Ok((1, Size::new(w, h))),
-        _ => Err(Error::new(
-            ErrorKind::ModelUnsupported,
-            format!("expected an output [N, C, H, W] or [N, H, W] with N = {batch}, got {shape:?}"),
-        )),
-    }
-}
-
 /// The validity of the part of a tile that lies on the map, on the map's grid.
 fn map_validity(
     setup: &Setup,
@@ -514,13 +340,4 @@ fn map_validity(
             inside(columns.start + j, window.x, raster.width),
         ]]
     }))
-}
-
-fn reserve(length: usize, what: &str) -> Result<Vec<f32>> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(length).map_err(|_| {
-        Error::new(ErrorKind::OutOfMemory, format!("not enough memory for {what}: {length} values"))
-    })?;
-    values.resize(length, 0.0);
-    Ok(values)
 }

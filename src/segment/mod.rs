@@ -22,6 +22,7 @@ mod evaluate;
 mod evaluation;
 #[cfg(feature = "raster")]
 mod evaluation_json;
+mod exactness;
 #[cfg(feature = "raster")]
 mod file;
 mod job;
@@ -30,6 +31,7 @@ mod placement;
 mod product;
 mod report;
 mod segmenter;
+mod setup;
 mod stream;
 
 pub use array::Prediction;

@@ -107,11 +107,12 @@ pub struct SegmentOptions {
     pub mean: Option<Vec<f64>>,
     /// Standard deviation in scaled units, one value or one a band. Default 1.
     pub std: Option<Vec<f64>>,
-    /// Tile in pixels of the model's input. Default: the model's own where it is fixed; else 512. Along an axis on
+    /// Tile in pixels of the model's input. Default: the model's own where it is fixed; else, where tiles are exact, the one
+    /// that computes the fewest pixels twice within 2 GiB, or a quarter of the free memory; else 512. Along an axis on
     /// which the raster is smaller than the tile and the model's size is free, the tile is the raster's size if the
     /// model takes it (and gives a map of that size), else the next multiple of 32 if it takes that.
     pub tile: Option<Size>,
-    /// What neighbouring tiles share.
+    /// What neighbouring tiles share; without effect where they are exact, which need what the network looks at.
     pub overlap: Overlap,
     /// How overlapping tiles become one map.
     pub blend: Blend,
@@ -178,6 +179,14 @@ impl SegmentOptions {
                 "tile {tile}: expected sides from 1 to {LARGEST_TILE} pixels"
             )));
         }
+        // Also where it will have no effect.
+        if let Overlap::Share(_) = self.overlap {
+            self.overlap.pixels(LARGEST_TILE)?;
+        }
+        if let Some(tile) = self.tile {
+            self.overlap.pixels(tile.width)?;
+            self.overlap.pixels(tile.height)?;
+        }
         if let Some(batch) = self.batch
             && !(1..=LARGEST_BATCH).contains(&batch)
         {
@@ -228,7 +237,12 @@ mod tests {
     #[test]
     fn each_wrong_option_is_named() {
         type Change = fn(&mut SegmentOptions);
-        let wrong: [(&str, Change); 9] = [
+        let wrong: [(&str, Change); 11] = [
+            ("overlap", |o| o.overlap = Overlap::Share(1.0)),
+            ("overlap", |o| {
+                o.tile = Some(Size::new(8, 64));
+                o.overlap = Overlap::Pixels(8);
+            }),
             ("tile", |o| o.tile = Some(Size::new(0, 5))),
             ("tile", |o| o.tile = Some(Size::new(5, 1 << 20))),
             ("batch", |o| o.batch = Some(0)),

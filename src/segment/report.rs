@@ -55,6 +55,10 @@ pub struct Report {
     pub overlap_height: usize,
     /// How overlapping tiles became one map.
     pub blend: String,
+    /// Why so: what was asked for, or what the network allows.
+    pub blend_reason: String,
+    /// Pixels computed for one of the map: 1 where none is computed twice.
+    pub recomputed: f64,
     /// What the model saw past the raster's edge.
     pub padding: String,
     /// What was written: `classes`, `probabilities`, `logits`.

@@ -13,6 +13,8 @@ pub struct Axis {
     extent: usize,
     tile: usize,
     origins: Origins,
+    /// Pixels at the beginning and at the end of a tile that are kept of the first and the last tile only.
+    margin: (usize, usize),
 }
 
 /// Origins are arithmetic but for the last, so the plan of a huge raster needs no list.
@@ -32,7 +34,20 @@ impl Axis {
         debug_assert!(extent > 0 && tile > 0 && step > 0 && step <= tile);
         let last = extent.saturating_sub(tile);
         let count = last.div_ceil(step) + 1;
-        Axis { extent, tile, origins: Origins { step, count, last } }
+        Axis { extent, tile, origins: Origins { step, count, last }, margin: (0, 0) }
+    }
+
+    /// Plans an axis of which every tile but the first keeps nothing of its first `margin.0` pixels, every tile but the last
+    /// nothing of its last `margin.1`, and all origins are multiples of `stride`: the last tile may reach past the extent by
+    /// less than that. None where a tile has no `stride` pixels between its margins and the extent is longer than a tile.
+    pub(super) fn exact(extent: usize, tile: usize, margin: (usize, usize), stride: usize) -> Option<Axis> {
+        let last = extent.saturating_sub(tile).next_multiple_of(stride);
+        let room = tile.saturating_sub(margin.0).saturating_sub(margin.1);
+        let step = match last {
+            0 => tile,
+            _ => Some(room / stride * stride).filter(|step| *step > 0)?,
+        };
+        Some(Axis { extent, tile, origins: Origins { step, count: last.div_ceil(step) + 1, last }, margin })
     }
 
     /// Pixels along the axis.
@@ -62,20 +77,21 @@ impl Axis {
         (index * self.origins.step).min(self.origins.last)
     }
 
-    /// The pixels of the axis that tile `index` keeps under [`Blend::Crop`]: its overlap with each neighbour is cut
-    /// in the middle (the smaller half goes to the earlier tile), its outer side at the raster's edge is kept
-    /// whole. The kept ranges of all tiles partition the axis.
+    /// The pixels of the axis that tile `index` keeps under [`Blend::Crop`] and [`Blend::Exact`]: its overlap with each
+    /// neighbour, less the margins of an exact plan, is cut in the middle (the smaller half goes to the earlier tile), its
+    /// outer side at the raster's edge is kept whole. The kept ranges of all tiles partition the axis.
     pub fn kept(&self, index: usize) -> Range<usize> {
         let start = if index == 0 { 0 } else { self.cut(index - 1) };
         let end = if index + 1 == self.len() { self.extent } else { self.cut(index) };
         start..end
     }
 
-    /// Where tile `index` hands over to the next one: the middle of their overlap.
+    /// Where tile `index` hands over to the next one: the middle of what both have right.
     fn cut(&self, index: usize) -> usize {
         let next = self.origin(index + 1);
         let overlap = (self.origin(index) + self.tile).saturating_sub(next);
-        next + overlap / 2
+        let (left, right) = self.margin;
+        next + left + overlap.saturating_sub(left + right) / 2
     }
 
     /// Pixels of tile `index` that lie on the axis.
@@ -97,7 +113,7 @@ impl Axis {
         let origin = self.origin(index);
         self.covered(index)
             .map(|at| {
-                if blend == Blend::Crop {
+                if blend.is_cut() {
                     return if self.kept(index).contains(&at) { 1.0 } else { 0.0 };
                 }
                 let total: f64 = (self.first_reaching(at)..self.len())
@@ -177,6 +193,30 @@ mod tests {
                     );
                 }
             }
+        }
+
+        #[test]
+        fn exact_axes_keep_what_both_margins_leave(
+            (extent, stride) in (1usize..600, 1usize..20), (tile, left, right) in (1usize..12, 0usize..70, 0usize..70),
+        ) {
+            let tile = tile * stride;
+            let Some(axis) = Axis::exact(extent, tile, (left, right), stride) else {
+                prop_assert!(extent > tile && tile < left + right + stride);
+                return Ok(());
+            };
+            let mut at = 0;
+            for index in 0..axis.len() {
+                let (origin, kept) = (axis.origin(index), axis.kept(index));
+                prop_assert_eq!((origin % stride, kept.start), (0, at));
+                prop_assert!(kept.end > kept.start && kept.end <= origin + tile);
+                prop_assert!(index == 0 || kept.start >= origin + left);
+                prop_assert!(index + 1 == axis.len() || kept.end + right <= origin + tile);
+                at = kept.end;
+            }
+            prop_assert_eq!(at, extent);
+            // The last one ends where the extent ends, rounded up.
+            let end = axis.origin(axis.len() - 1) + tile;
+            prop_assert!(end >= extent && (axis.len() == 1 || end < extent + stride));
         }
 
         #[test]

@@ -6,11 +6,12 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 
 /// How overlapping tiles become one map.
+///
+/// [`Blend::Exact`] and [`Blend::Auto`] ask for more than a plan of tiles knows: a job settles them by the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Blend {
     /// Each pixel comes from one tile: overlaps are cut in the middle.
-    #[default]
     Crop,
     /// Mean weighted by a Gaussian, σ = tile / 8 (the choice of nnU-Net and MONAI).
     Gaussian,
@@ -20,11 +21,25 @@ pub enum Blend {
     Linear,
     /// Plain mean.
     Constant,
+    /// Each pixel comes from a tile that sees all that the network looks at for it, so that the map is that of one run over
+    /// the whole raster. For networks that do not look at the whole tile.
+    Exact,
+    /// Exact where the network allows it at a bearable price, else Gaussian.
+    #[default]
+    Auto,
 }
 
 impl Blend {
     /// All ways.
-    pub const ALL: [Blend; 5] = [Blend::Crop, Blend::Gaussian, Blend::Hann, Blend::Linear, Blend::Constant];
+    pub const ALL: [Blend; 7] = [
+        Blend::Crop,
+        Blend::Gaussian,
+        Blend::Hann,
+        Blend::Linear,
+        Blend::Constant,
+        Blend::Exact,
+        Blend::Auto,
+    ];
 
     /// The name on the command line and in reports.
     pub const fn name(self) -> &'static str {
@@ -34,16 +49,23 @@ impl Blend {
             Blend::Hann => "hann",
             Blend::Linear => "linear",
             Blend::Constant => "constant",
+            Blend::Exact => "exact",
+            Blend::Auto => "auto",
         }
     }
 
+    /// Whether each pixel comes from one tile.
+    pub const fn is_cut(self) -> bool {
+        matches!(self, Blend::Crop | Blend::Exact)
+    }
+
     /// The weight at pixel `at` of a tile of `tile` pixels along one axis, before normalisation; in (0, 1].
-    /// For [`Blend::Crop`] it is 1: what counts there is [`kept`](crate::tiling::Axis::kept).
+    /// Where each pixel comes from one tile it is 1: what counts there is [`kept`](crate::tiling::Axis::kept).
     pub fn window(self, at: usize, tile: usize) -> f64 {
         let tile = tile as f64;
         let centre = at as f64 + 0.5;
         match self {
-            Blend::Crop | Blend::Constant => 1.0,
+            Blend::Crop | Blend::Constant | Blend::Exact | Blend::Auto => 1.0,
             Blend::Gaussian => {
                 let z = (centre - tile / 2.0) / (tile / 8.0);
                 (-0.5 * z * z).exp()
@@ -66,7 +88,7 @@ impl FromStr for Blend {
     fn from_str(text: &str) -> Result<Blend> {
         Blend::ALL.into_iter().find(|blend| blend.name() == text).ok_or_else(|| {
             Error::invalid(format!(
-                "unknown blend {text:?}: expected crop, gaussian, hann, linear or constant"
+                "unknown blend {text:?}: expected auto, exact, crop, gaussian, hann, linear or constant"
             ))
         })
     }

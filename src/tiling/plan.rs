@@ -129,6 +129,54 @@ impl Plan {
         })
     }
 
+    /// Covers a raster so that each pixel can be kept from a tile that has it right: along x and along y `margins` are the
+    /// pixels at the beginning and at the end of a tile that have not, and `strides` what origins are multiples of. Tiles
+    /// may reach past the right and the lower edge by less than a stride.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): an empty raster, tile or stride, and a tile that leaves nothing
+    /// between its margins on a raster that is larger.
+    pub fn exact(
+        raster: Size,
+        tile: Size,
+        margins: [(usize, usize); 2],
+        strides: [usize; 2],
+    ) -> Result<Plan> {
+        let axis = |extent: usize, tile: usize, index: usize, name: &str| {
+            let (margin, stride) = (margins[index], strides[index]);
+            if extent == 0 || tile == 0 || stride == 0 {
+                return Err(Error::invalid(format!(
+                    "{name} of 0 pixels: raster {raster}, tile {tile}, stride {stride}"
+                )));
+            }
+            Axis::exact(extent, tile, margin, stride).ok_or_else(|| {
+                let (before, behind) = margin;
+                let least = before + behind + stride;
+                Error::invalid(format!(
+                    "tile {name} {tile}: {before} pixels before and {behind} behind what is kept leave too little: expected at least {least}"
+                ))
+            })
+        };
+        Ok(Plan {
+            x: axis(raster.width, tile.width, 0, "width")?,
+            y: axis(raster.height, tile.height, 1, "height")?,
+        })
+    }
+
+    /// Pixels that all tiles have together, over those of the raster: 1 where none is computed twice.
+    pub fn recomputed(&self) -> f64 {
+        self.len() as f64 * self.tile_size().pixels() as f64 / self.raster().pixels() as f64
+    }
+
+    /// Pixels computed for one where tiles lie as they do in the midst of a large raster: what their overlap costs.
+    pub fn overlap_factor(&self) -> f64 {
+        let factor = |axis: &Axis| match axis.len() {
+            1 => 1.0,
+            _ => axis.tile() as f64 / (axis.tile() - axis.overlap()) as f64,
+        };
+        factor(&self.x) * factor(&self.y)
+    }
+
     /// The raster's size.
     pub fn raster(&self) -> Size {
         Size::new(self.x.extent(), self.y.extent())

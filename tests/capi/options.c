@@ -107,7 +107,7 @@ int main(int argc, char **argv)
     REFUSED("overlap", options.overlap_px = 32);
     REFUSED("overlap", (options.overlap_px = -1, options.overlap_share = 1.0));
     REFUSED("overlap", (options.overlap_px = -1, options.overlap_share = NAN));
-    REFUSED("blend is 5", options.blend = 5);
+    REFUSED("blend is 7", options.blend = 7);
     REFUSED("blend is -1", options.blend = -1);
     REFUSED("padding is 3", options.padding = 3);
     REFUSED("padding value", (options.padding = GLEBE_PADDING_CONSTANT, options.padding_value = INFINITY));

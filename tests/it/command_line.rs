@@ -27,7 +27,7 @@ fn segment_writes_the_map_the_report_and_a_summary() {
     let model = golden("conv.onnx");
     let mut arguments = vec!["segment", text(&model), text(&input), "-o", text(&output), "--tile", "64"];
     arguments.extend(["--class-names", "water,forest,field,road,roof"]);
-    arguments.extend(["--overlap", "25%", "--report", text(&report), "--threads", "1"]);
+    arguments.extend(["--blend", "crop", "--overlap", "25%", "--report", text(&report), "--threads", "1"]);
     arguments.extend(NORMALISED);
     let done = glebe(&arguments);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

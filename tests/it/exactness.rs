@@ -2,7 +2,7 @@
 
 use glebe::geometry::Size;
 use glebe::segment::{Product, Segmenter};
-use glebe::tiling::Overlap;
+use glebe::tiling::{Blend, Overlap};
 use ndarray::{Array3, Axis, s};
 use std::io::Write as _;
 
@@ -20,6 +20,7 @@ fn cropped_tiles_give_the_labels_of_one_run() {
             for batch in [1, 3] {
                 let mut options = golden_options();
                 options.tile = Some(Size::new(side, side));
+                options.blend = Blend::Crop;
                 options.overlap = Overlap::Pixels(overlap);
                 options.batch = Some(batch);
                 let got = Segmenter::new(&model, options).unwrap().array(image.view().into(), None).unwrap();
@@ -42,6 +43,7 @@ fn too_small_an_overlap_shows() {
     let expected = golden_picture("conv.labels.png");
     let mut options = golden_options();
     options.tile = Some(Size::new(64, 64));
+    options.blend = Blend::Crop;
     options.overlap = Overlap::Pixels(0);
     let model = golden_model("conv.onnx");
     let got = Segmenter::new(&model, options).unwrap().array(image.view().into(), None).unwrap();

@@ -51,7 +51,7 @@ fn the_identity_network_gives_the_image_in_every_blend() {
             }
         }
     }
-    assert_eq!(cases, 5 * 8 * 9);
+    assert_eq!(cases, 7 * 8 * 9);
 }
 
 #[test]

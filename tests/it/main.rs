@@ -14,6 +14,7 @@ mod cancel;
 mod command_line;
 mod evaluate;
 mod evaluate_command;
+mod exact_tiles;
 mod exactness;
 mod examples;
 mod export;

@@ -197,7 +197,7 @@ pub(crate) fn local() -> Vec<(&'static str, Vec<u8>)> {
             let y = net.pool("MaxPool", x, 2, 2, 0);
             let y = net.conv3(&y, 2, 8);
             let (rows, columns) = (net.sizes_of(&y, &[2]), net.sizes_of(&y, &[3]));
-            let parts = net.shape("parts", &[1, 2, 2, 2]);
+            let parts = net.shape("parts", &[0, 2, 2, 2]);
             let apart = net.graph.node("Concat", &[&parts, &rows, &columns]).int("axis", 0).output("apart");
             let y = net.graph.node("Reshape", &[&y, &apart]).output("six");
             let y = net.graph.node("Transpose", &[&y]).ints("perm", &[0, 1, 4, 2, 5, 3]).output("turned");
@@ -280,7 +280,7 @@ pub(crate) fn global() -> Vec<(&'static str, Vec<u8>, Vec<&'static str>)> {
                 let shape = net.graph.node("Shape", &[x]).output("shape");
                 net.graph.node("Reshape", &[&back, &shape]).output("map")
             },
-            &["MatMul", "MatMul"],
+            &["MatMul", "Softmax", "MatMul"],
         ),
         (
             "softmax over columns",

@@ -11,6 +11,8 @@ pub(super) struct Field {
     pub(super) tracks: [Option<Track>; 2],
     /// Whether it is made of the image at all.
     pub(super) is_seen: bool,
+    /// A dimension with all positions once more, beside the tracks: the other side of a comparison of all with all.
+    pub(super) others: Option<usize>,
 }
 
 impl Field {
@@ -40,6 +42,7 @@ impl Field {
 
     /// The same tracks on other dimensions; one that has none is lost.
     pub(super) fn moved(mut self, to: impl Fn(usize) -> Option<usize>) -> Field {
+        self.others = self.others.and_then(&to);
         for track in &mut self.tracks {
             *track = track.and_then(|own| Some(Track { dim: to(own.dim)?, ..own }));
         }
@@ -70,7 +73,8 @@ impl Field {
     /// Under another shape with the same elements in the same order.
     pub(super) fn reshaped(self, from: &[usize], to: &[usize]) -> Result<Field, String> {
         let behind = |shape: &[usize], dim: usize| shape[dim + 1..].iter().product::<usize>();
-        let mut field = self.changed(|_, own| {
+        let unknown = Field { others: None, ..self };
+        let mut field = unknown.changed(|_, own| {
             let distance = own.inner * behind(from, own.dim);
             let fits = |dim: &usize| {
                 let below = behind(to, *dim);
@@ -107,6 +111,7 @@ pub(super) fn together(
         let own = graph.shape(id).len();
         let field = field.moved(|dim| Some(dim + rank - own));
         all.is_seen |= field.is_seen;
+        all.others = all.others.or(field.others);
         for (joint, track) in all.tracks.iter_mut().zip(field.tracks) {
             *joint = match (*joint, track) {
                 (Some(one), Some(other)) => Some(

@@ -36,7 +36,7 @@ const LARGEST_STRIDE: u64 = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ReceptiveField {
-    /// Along the height of the image.
+    /// Along the height of the image; none where the output does not lie on its grid.
     pub rows: Option<AxisField>,
     /// Along its width.
     pub columns: Option<AxisField>,
@@ -143,7 +143,7 @@ impl Look {
                 return Err(Error::new(ErrorKind::ModelUnsupported, message).at_tensor(short(graph.name(id))));
             };
             let tracks = [Some(Track::image(2, height)), Some(Track::image(3, width))];
-            fields[id.index()] = Field { tracks, is_seen: true };
+            fields[id.index()] = Field { tracks, is_seen: true, others: None };
         }
         let mut reasons = Vec::new();
         for (index, node) in graph.nodes().iter().enumerate() {
@@ -176,7 +176,8 @@ impl Look {
             self.reasons.iter().map(|(node, reason)| self.named(*node, reason)).collect();
         let axes = [0, 1].map(|axis| self.axis(axis));
         if whole.is_empty() && axes.iter().any(Option::is_none) {
-            let reason = "is no map of the image: its last two dimensions are not rows and columns";
+            let reason =
+                "is no map on the image's grid: its last two dimensions are not its rows and columns";
             whole.push(WholeTile { node: "the output".to_owned(), reason: reason.to_owned() });
         }
         let [rows, columns] = axes;
@@ -234,6 +235,10 @@ impl Look {
         let pixels = *self.graph.shape(image).get(2 + axis)?;
         let seen = track.step.times(Ratio::of(track.count as i64))?;
         let offset = Ratio::of(pixels as i64).minus(seen)?.over(Ratio::of(2))?;
+        // A map that is larger than the image, or lies between its pixels, has no place on it.
+        if offset.denominator() != 1 || offset < Ratio::ZERO {
+            return None;
+        }
         let whole = |value: i64| usize::try_from(value.max(0)).ok();
         // Of the output pixel's own place: from its first pixel to its last.
         let own_last = offset.plus(track.step)?.minus(Ratio::ONE)?;

@@ -188,7 +188,7 @@ impl Work<'_> {
     /// Takes all positions along some dimensions into account, and has as many itself.
     fn along(&self, dims: impl IntoIterator<Item = usize>, reason: &str) -> Made {
         let field = self.input(0)?.1;
-        let is_whole = dims.into_iter().any(|dim| field.is_tracked(dim));
+        let is_whole = dims.into_iter().any(|dim| field.is_tracked(dim) || field.others == Some(dim));
         Ok((vec![field], is_whole.then(|| reason.to_owned())))
     }
 
@@ -352,6 +352,7 @@ impl Work<'_> {
                         Some(joined) => Some(joined),
                         None => {
                             reason = Some("compares all positions of the tile with each other".to_owned());
+                            all.others = Some(other.dim);
                             Some(one)
                         }
                     },

@@ -1,0 +1,179 @@
+//! Tiles that give what one run over the whole raster gives.
+//!
+//! For a local network ([`ReceptiveField::is_local`](crate::onnx::ReceptiveField::is_local)) that takes tiles that begin at
+//! multiples of its stride, of which only those pixels are kept that have not seen a border inside the raster, and a last
+//! tile that ends where the raster ends, filled up to the stride by the padding rule: the network's own zero padding then
+//! falls on the raster's edge and nowhere else.
+
+use crate::autodiff::liveness::liveness;
+use crate::error::{Error, ErrorKind, Result};
+use crate::geometry::Size;
+use crate::metrics::available_memory;
+use crate::onnx::{AxisField, InputShapes, ReceptiveField, specialise};
+use crate::segment::job::Job;
+use crate::segment::options::LARGEST_TILE;
+use crate::segment::placement::Placement;
+use crate::tiling::Plan;
+
+/// Pixels that may be computed for one of the map where nobody asked for exactness: more are dearer than blending, which
+/// computes 1.8 with tiles of 512 that share a quarter.
+pub(super) const MOST_RECOMPUTED: f64 = 2.0;
+
+/// Sides that tiles of free size are tried with, filled up to the stride.
+const SIDES: [usize; 9] = [256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096];
+
+/// A larger tile must save this share of the pixels: it leaves the caches sooner.
+const WORTH_IT: f64 = 1.03;
+
+/// Most memory for the tensors of a run where nothing else is said, and which part of what is free.
+const MOST_MEMORY: u64 = 2 << 30;
+const SHARE_OF_FREE: u64 = 4;
+
+/// A tiling that is exact.
+#[derive(Debug)]
+pub(super) struct Exact {
+    pub(super) tile: Size,
+    pub(super) placement: Placement,
+    pub(super) plan: Plan,
+}
+
+/// A network that can be tiled exactly.
+struct Local {
+    rows: AxisField,
+    columns: AxisField,
+    placement: Placement,
+}
+
+impl Local {
+    /// # Errors
+    /// `ModelUnsupported` with the nodes that look at the whole tile.
+    fn of(field: &ReceptiveField) -> Result<Local> {
+        let unfit = |message: String| Error::new(ErrorKind::ModelUnsupported, message);
+        let (Some(rows), Some(columns), true) = (field.rows, field.columns, field.is_local()) else {
+            let nodes: Vec<String> =
+                field.whole.iter().map(|own| format!("{} {}", own.node, own.reason)).collect();
+            return Err(unfit(format!("tiles cannot be exact: {}", nodes.join("; "))));
+        };
+        if (rows.output_step, rows.input_step) != (columns.output_step, columns.input_step) {
+            return Err(unfit("tiles cannot be exact: rows and columns have different scales".to_owned()));
+        }
+        let placement = Placement {
+            output_step: rows.output_step,
+            input_step: rows.input_step,
+            margin: (columns.offset, rows.offset),
+        };
+        Ok(Local { rows, columns, placement })
+    }
+
+    /// # Errors
+    /// `InvalidArgument` for a tile that is no tile of the network, or too small.
+    fn exact(&self, raster: Size, tile: Size) -> Result<Exact> {
+        let on_map = |own: &AxisField| (own.stride / own.input_step).max(1) * own.output_step;
+        let plan = Plan::exact(
+            self.placement.map_size(raster),
+            self.placement.output_size(tile)?,
+            [self.columns.margin, self.rows.margin],
+            [on_map(&self.columns), on_map(&self.rows)],
+        )?;
+        Ok(Exact { tile, placement: self.placement, plan })
+    }
+
+    /// The smallest tile that covers an axis: the raster's size, filled up to the stride.
+    fn whole(own: &AxisField, extent: usize) -> usize {
+        (extent + 2 * own.offset).next_multiple_of(own.stride)
+    }
+}
+
+impl Job<'_, '_> {
+    /// The exact tiling of a raster: of tiles of the model's own size, of the size that was asked for less what is over a
+    /// multiple of the stride, else of the size that computes the fewest pixels twice within the memory.
+    ///
+    /// # Errors
+    /// `ModelUnsupported` for networks that look at the whole tile, with the nodes, and graphs that cannot be followed;
+    /// `InvalidArgument` for tiles that are too small.
+    pub(super) fn exact(&self, raster: Size, batch: usize) -> Result<Exact> {
+        let local = Local::of(self.model.receptive_field()?)?;
+        self.check_declared(&local)?;
+        let (height, width) = self.model.contract().tile();
+        let asked = self.options.tile;
+        let side = |fixed: Option<usize>, asked: Option<usize>, own: &AxisField, extent: usize| match fixed {
+            Some(fixed) => Some(fixed),
+            None => asked.map(|asked| match own.offset {
+                0 => (asked / own.stride * own.stride).max(own.stride).min(Local::whole(own, extent)),
+                _ => asked.min(Local::whole(own, extent)),
+            }),
+        };
+        let (columns, rows) = (&local.columns, &local.rows);
+        let wide = side(width, asked.map(|own| own.width), columns, raster.width);
+        let high = side(height, asked.map(|own| own.height), rows, raster.height);
+        if let (Some(width), Some(height)) = (wide, high) {
+            return local.exact(raster, Size::new(width, height));
+        }
+        let mut tiles: Vec<Size> = SIDES
+            .iter()
+            .map(|side| {
+                let axis = |own: &AxisField, extent: usize| {
+                    side.next_multiple_of(own.stride).min(Local::whole(own, extent)).min(LARGEST_TILE)
+                };
+                Size::new(
+                    wide.unwrap_or_else(|| axis(columns, raster.width)),
+                    high.unwrap_or_else(|| axis(rows, raster.height)),
+                )
+            })
+            .collect();
+        tiles.dedup();
+        self.fewest_pixels(&local, raster, &tiles, batch)
+    }
+
+    /// That a file which fixes its output says what the graph gives.
+    fn check_declared(&self, local: &Local) -> Result<()> {
+        let contract = self.model.contract();
+        let (Some((_, map)), (Some(height), Some(width))) = (contract.declared_output(), contract.tile())
+        else {
+            return Ok(());
+        };
+        let made = local.placement.output_size(Size::new(width, height))?;
+        if made == map {
+            return Ok(());
+        }
+        let message =
+            format!("tiles cannot be exact: the file declares an output of {map}, its graph gives {made}");
+        Err(Error::new(ErrorKind::ModelUnsupported, message))
+    }
+
+    /// The smallest of the tiles, in ascending order, that computes hardly more pixels than any other that fits.
+    fn fewest_pixels(&self, local: &Local, raster: Size, tiles: &[Size], batch: usize) -> Result<Exact> {
+        let budget = available_memory().map_or(MOST_MEMORY, |free| (free / SHARE_OF_FREE).min(MOST_MEMORY));
+        let a_pixel = if tiles.len() > 1 { self.bytes_a_pixel(local)? } else { 0 };
+        let fits = |tile: &Size| {
+            let pixels = tile.pixels().saturating_mul(batch as u64);
+            pixels.saturating_mul(a_pixel) <= budget && self.check_batch(batch, self.channels, *tile).is_ok()
+        };
+        let mut found: Vec<Exact> = Vec::new();
+        let mut refused = None;
+        for tile in tiles.iter().filter(|tile| **tile == tiles[0] || fits(tile)) {
+            match local.exact(raster, *tile) {
+                Ok(exact) => found.push(exact),
+                Err(error) => refused = Some(error),
+            }
+        }
+        let fewest = found.iter().map(|own| own.plan.recomputed()).fold(f64::INFINITY, f64::min);
+        let chosen = found.into_iter().find(|own| own.plan.recomputed() <= fewest * WORTH_IT);
+        chosen.ok_or_else(|| refused.unwrap_or_else(|| Error::internal("no tile was tried")))
+    }
+
+    /// Most bytes of tensors alive in a run, a pixel of the input.
+    fn bytes_a_pixel(&self, local: &Local) -> Result<u64> {
+        let contract = self.model.contract();
+        let side = |own: &AxisField| SIDES[0].next_multiple_of(own.stride);
+        let (height, width) = (side(&local.rows), side(&local.columns));
+        let (height, width) = (contract.tile().0.unwrap_or(height), contract.tile().1.unwrap_or(width));
+        let batch = contract.batch().unwrap_or(1);
+        let shape = vec![batch, self.channels, height, width];
+        let shapes = InputShapes::from([(contract.input().to_owned(), shape)]);
+        let graph = specialise(self.model.document(), &shapes, Some(&[contract.output()]))?;
+        let ends: u64 = graph.inputs().iter().chain(graph.outputs()).map(|id| graph.kind(*id).bytes()).sum();
+        let live = liveness(&graph, graph.outputs(), graph.nodes().len());
+        Ok((live.peak + ends).div_ceil((batch * height * width) as u64))
+    }
+}
