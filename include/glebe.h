@@ -2427,6 +2427,27 @@ glebe_status glebe_segment_array(const glebe_model *model,
                                  glebe_error **error);
 
 /**
+ * Scores the middle of a raster (1536 x 1536 pixels at most) with two tilings, that of the options and another one, and
+ * says how far the probabilities and the classes are apart. Nothing is written.
+ *
+ * @param model    the model; other threads may use it at the same time.
+ * @param input    the raster: a regular local file.
+ * @param options  nullable: the defaults. How it is scored; product, data_type and what is for output files are not looked
+ *                 at, except that they must be sound. progress is not called.
+ * @param json     the JSON object that `glebe inspect --seams --json` prints: `sample` (first column, first row, width,
+ *                 height), `tilings` (two objects with `tile`, `overlap`, `blend`, `tiles`), `pixels`, `max_difference` and
+ *                 `mean_difference` of probabilities, `disagreement`, the share of pixels with another class. Free it with
+ *                 glebe_buffer_free.
+ * @param error    nullable.
+ * @return as glebe_segment_file gives for the model and the input.
+ */
+glebe_status glebe_model_seams(const glebe_model *model,
+                               const char *input,
+                               const glebe_segment_options *options,
+                               glebe_buffer *json,
+                               glebe_error **error);
+
+/**
  * Fills `options` with the defaults.
  *
  * @param options  the struct to fill.
@@ -2446,7 +2467,7 @@ glebe_status glebe_evaluate_options_init(glebe_evaluate_options *options,
  * @param model     the model; other threads may use it at the same time. Its output has the scale of its input.
  * @param data      the labelled images, each "IMAGE;LABELS" or a list: a file of lines image;labels or
  *                  raster,vector,split. Labels are rasters on the image's grid, or vector files (GeoPackage, GeoJSON,
- *                  Shapefile, FlatGeobuf).
+ *                  Shapefile).
  * @param data_len  their number.
  * @param options   nullable: the defaults. Which images are taken, and how their labels become classes.
  * @param segment   nullable: the defaults. How they are scored; the product is classes, and what is for output files is not

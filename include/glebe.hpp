@@ -1012,6 +1012,20 @@ public:
         return {scores.text(), report.text()};
     }
 
+    /// Scores the middle of a raster with two tilings, that of the options and another one, and says how far the
+    /// probabilities and the classes are apart. Nothing is written.
+    ///
+    /// @return a JSON object: see glebe_model_seams.
+    /// @throws Error as glebe_model_seams.
+    [[nodiscard]] std::string seams(const std::string &input, const SegmentOptions &options = {}) const {
+        const char *c_input = detail::c_string(input, "input");
+        detail::Buffer json;
+        segment(options, [&](const glebe_segment_options *given, glebe_error **error) {
+            return glebe_model_seams(get(), c_input, given, &json.bytes, error);
+        });
+        return json.text();
+    }
+
     /// What the model is and what it needs, as the JSON object that `glebe inspect --json` prints.
     [[nodiscard]] std::string inspect() const {
         detail::Buffer json;

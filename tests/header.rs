@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The order of the header.
-const FILES: [&str; 34] = [
+const FILES: [&str; 35] = [
     "status",
     "library",
     "boundary",
@@ -20,6 +20,7 @@ const FILES: [&str; 34] = [
     "segment_options",
     "prediction",
     "segment",
+    "seams",
     "evaluate_options",
     "evaluate",
     "batch",

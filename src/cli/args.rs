@@ -15,6 +15,7 @@ use crate::export::ExportArguments;
 use crate::finetune_args::FinetuneArguments;
 use crate::init::InitArguments;
 use crate::scoring::ScoringArguments;
+use crate::seams::SeamArguments;
 
 /// Score rasters with ONNX segmentation models, and finetune these.
 #[derive(Debug, Parser)]
@@ -264,6 +265,9 @@ pub(crate) struct InspectArguments {
     /// More GDAL drivers that may open the raster (VRT, for example)
     #[arg(long = "driver", value_name = "NAME")]
     pub(crate) drivers: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) seams: SeamArguments,
 
     #[command(flatten)]
     pub(crate) training: TrainingArguments,

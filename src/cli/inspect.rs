@@ -28,16 +28,27 @@ pub(crate) fn run(arguments: &InspectArguments, all: &Arguments) -> Result<()> {
         if arguments.training.params.is_some() {
             return Err(Error::invalid("a checkpoint is no network: --params is for models").at_path(path));
         }
+        if arguments.seams.raster.is_some() {
+            return Err(Error::invalid("a checkpoint is no network: --seams is for models").at_path(path));
+        }
         return checkpoint_facts(&Checkpoint::open(path)?, arguments.json);
     }
     if looks_like_raster(path)? {
         if arguments.training.params.is_some() {
             return Err(Error::invalid("a raster has nothing to train: --params is for models").at_path(path));
         }
+        if arguments.seams.raster.is_some() {
+            let message =
+                "a raster has no seams of its own: --seams is for models, glebe inspect MODEL --seams RASTER";
+            return Err(Error::invalid(message).at_path(path));
+        }
         let open =
             arguments.drivers.iter().fold(OpenOptions::default(), |open, driver| open.with_driver(driver));
         let raster = Raster::open(path, &open)?;
         return raster_facts(raster.info(), arguments.json);
+    }
+    if let Some(raster) = &arguments.seams.raster {
+        return arguments.seams.run(path, raster, &arguments.drivers, arguments.json, all);
     }
     let document = Document::open(path, &Limits::default())?;
     if arguments.training.params.is_some() {

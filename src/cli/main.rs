@@ -26,6 +26,7 @@ mod preflight;
 mod progress;
 mod score_table;
 mod scoring;
+mod seams;
 mod segment;
 mod step;
 mod table;

@@ -126,9 +126,9 @@ impl ScoringArguments {
 
 /// A tile's size; none where the library chooses.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tile(Option<Size>);
+pub(crate) struct Tile(pub(crate) Option<Size>);
 
-fn tile(text: &str) -> Result<Tile, String> {
+pub(crate) fn tile(text: &str) -> Result<Tile, String> {
     if text == "auto" {
         return Ok(Tile(None));
     }

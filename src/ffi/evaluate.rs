@@ -25,7 +25,7 @@ use crate::model::Model;
 /// @param model     the model; other threads may use it at the same time. Its output has the scale of its input.
 /// @param data      the labelled images, each "IMAGE;LABELS" or a list: a file of lines image;labels or
 ///                  raster,vector,split. Labels are rasters on the image's grid, or vector files (GeoPackage, GeoJSON,
-///                  Shapefile, FlatGeobuf).
+///                  Shapefile).
 /// @param data_len  their number.
 /// @param options   nullable: the defaults. Which images are taken, and how their labels become classes.
 /// @param segment   nullable: the defaults. How they are scored; the product is classes, and what is for output files is not

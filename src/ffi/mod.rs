@@ -45,6 +45,7 @@ mod prediction;
 mod progress;
 mod run_state;
 mod runtime;
+mod seams;
 mod segment;
 mod segment_options;
 mod status;

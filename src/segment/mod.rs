@@ -30,6 +30,8 @@ mod options;
 mod placement;
 mod product;
 mod report;
+#[cfg(feature = "raster")]
+mod seams;
 mod segmenter;
 mod setup;
 mod stream;
@@ -43,4 +45,6 @@ pub use job::Progress;
 pub use options::{Activation, Product, SegmentOptions};
 pub use placement::Placement;
 pub use report::Report;
+#[cfg(feature = "raster")]
+pub use seams::{Differences, Seams, Tiling};
 pub use segmenter::Segmenter;

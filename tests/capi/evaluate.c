@@ -68,6 +68,15 @@ int main(int argc, char **argv)
             swapped[y < HEIGHT / 2][expected_class(y, x)]++;
         }
 
+    /* a network that looks at single pixels has no seams */
+    glebe_buffer seams = {NULL, 0};
+    OK(glebe_model_seams(model, file("in.tif"), NULL, &seams, &error));
+    CHECK(strstr((const char *)seams.data, "\"disagreement\": 0.0") != NULL);
+    CHECK(strstr((const char *)seams.data, "\"blend\": \"exact\"") != NULL);
+    glebe_buffer_free(&seams);
+    FAILS(GLEBE_STATUS_NOT_FOUND, "no.tif", glebe_model_seams(model, file("no.tif"), NULL, &seams, &error));
+    CHECK(seams.data == NULL);
+
     /* one image */
     options.ignore_index = "9, -1";
     const char *one[] = {pair_of("in.tif", "halves.tif")};

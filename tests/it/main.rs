@@ -32,6 +32,7 @@ mod products;
 mod rasters;
 mod reach_networks;
 mod receptive_field;
+mod seams;
 mod sessions;
 mod specialise;
 mod step_init;

@@ -47,6 +47,9 @@ TEST(counts_are_those_of_labels_and_map) {
     const std::size_t one = pixels_of_class_1();
     const std::size_t zero = 2000 - one;
 
+    // The network looks at single pixels.
+    CHECK(holds(model.seams(file("raster.tif"), small_tiles()), "\"disagreement\":0.0"));
+    CHECK_EQUAL(THROWN(glebe::Error, (void)model.seams(file("no.tif"))).status(), GLEBE_STATUS_NOT_FOUND);
     const glebe::Evaluation all = model.evaluate({data}, {}, small_tiles());
     CHECK(holds(all.scores, matrix(zero, 0, 0, one)) && holds(all.scores, "\"accuracy\":1.0,"));
     CHECK(holds(all.report, "\"wall_s\":") && !holds(all.scores, "\"wall_s\":"));
