@@ -1,14 +1,11 @@
-//! From tiles to the sink: cropped straight through, or blended in the rolling band; and the count of what was written.
+//! From tiles to the output: cropped straight through, or blended in the rolling band.
 
 use ndarray::{Array2, Array4, ArrayView2, Axis, s};
 
 use crate::error::{Error, Result};
 use crate::geometry::Window;
-use crate::metrics::Stopwatch;
-use crate::segment::options::Product;
 use crate::segment::product::Encoding;
-use crate::segment::stream::Sink;
-use crate::tensor::Samples;
+use crate::segment::writing::Output;
 use crate::tiling::{Accumulator, Blend, Plan, Tile};
 
 /// A tile on its way: in the batch, or skipped for want of a valid pixel.
@@ -18,59 +15,6 @@ pub(super) struct Pending {
     pub(super) valid: Option<Array2<bool>>,
     /// Its place in the batch; `None` where it is skipped.
     pub(super) slot: Option<usize>,
-}
-
-/// The sink, with a clock and a count of the classes.
-pub(super) struct Output<'a> {
-    sink: &'a mut dyn Sink,
-    clock: Stopwatch,
-    nodata: f64,
-    /// Pixels of each class; `None` where no classes are written.
-    class_pixels: Option<Vec<u64>>,
-    nodata_pixels: u64,
-}
-
-impl<'a> Output<'a> {
-    pub(super) fn new(sink: &'a mut dyn Sink, encoding: &Encoding) -> Output<'a> {
-        let class_pixels = (encoding.product == Product::Classes).then(|| vec![0; encoding.classes()]);
-        Output { sink, clock: Stopwatch::default(), nodata: encoding.nodata, class_pixels, nodata_pixels: 0 }
-    }
-
-    pub(super) fn seconds(&self) -> f64 {
-        self.clock.seconds()
-    }
-
-    pub(super) fn class_pixels(&self) -> Option<&[u64]> {
-        self.class_pixels.as_deref()
-    }
-
-    /// Pixels written as nodata; `None` where no classes are written.
-    pub(super) fn nodata_pixels(&self) -> Option<u64> {
-        self.class_pixels.as_ref().map(|_| self.nodata_pixels)
-    }
-
-    fn write(&mut self, window: Window, samples: Samples) -> Result<()> {
-        match &samples {
-            Samples::U8(block) => self.count(block.iter().map(|class| usize::from(*class))),
-            Samples::U16(block) => self.count(block.iter().map(|class| usize::from(*class))),
-            _ => {}
-        }
-        let sink = &mut self.sink;
-        self.clock.time(|| sink.write(window, samples))
-    }
-
-    fn count(&mut self, samples: impl Iterator<Item = usize>) {
-        let Some(counts) = &mut self.class_pixels else { return };
-        for class in samples {
-            match counts.get_mut(class) {
-                Some(count) => *count += 1,
-                None => {
-                    debug_assert!(class as f64 == self.nodata);
-                    self.nodata_pixels += 1;
-                }
-            }
-        }
-    }
 }
 
 /// The kept part of something `[H, W]` that covers a tile from its first pixel.
@@ -116,7 +60,7 @@ impl<'a> Canvas<'a> {
         plan: &Plan,
         pending: &mut Vec<Pending>,
         mut values: Option<&mut Array4<f32>>,
-        output: &mut Output<'_>,
+        output: &Output,
     ) -> Result<()> {
         for Pending { tile, valid, slot } in pending.drain(..) {
             let values = match (&mut values, slot) {
@@ -158,13 +102,7 @@ impl<'a> Canvas<'a> {
 
 impl Band {
     /// Writes the rows that no later tile touches and moves down.
-    fn finish_row(
-        &mut self,
-        plan: &Plan,
-        row: usize,
-        encoding: &Encoding,
-        output: &mut Output<'_>,
-    ) -> Result<()> {
+    fn finish_row(&mut self, plan: &Plan, row: usize, encoding: &Encoding, output: &Output) -> Result<()> {
         let (rows, values) = self.accumulator.finished(plan, row);
         let done = rows.len();
         let valid = self.valid.slice(s![..done, ..]);

@@ -15,8 +15,8 @@ use crate::tensor::{Sample, Samples};
 const BLOCK: usize = 1 << 20;
 
 /// Counts how often each class was taken for each.
-pub(super) struct Comparison<'a> {
-    truth: &'a Truth,
+pub(super) struct Comparison {
+    truth: Truth,
     size: Size,
     nodata: f64,
     pub(super) matrix: ConfusionMatrix,
@@ -26,9 +26,9 @@ pub(super) struct Comparison<'a> {
     pub(super) nodata_pixels: u64,
 }
 
-impl<'a> Comparison<'a> {
+impl Comparison {
     /// For an image of this size.
-    pub(super) fn new(truth: &'a Truth, size: Size, classes: usize) -> Result<Comparison<'a>> {
+    pub(super) fn new(truth: Truth, size: Size, classes: usize) -> Result<Comparison> {
         let matrix = ConfusionMatrix::new(classes)?;
         Ok(Comparison { truth, size, nodata: f64::NAN, matrix, unlabelled: 0, nodata_pixels: 0 })
     }
@@ -58,7 +58,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-impl Sink for Comparison<'_> {
+impl Sink for Comparison {
     fn begin(&mut self, layout: &Layout) -> Result<()> {
         let (output_step, input_step) = layout.scale;
         if output_step != input_step || layout.size != self.size {

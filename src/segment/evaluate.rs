@@ -120,7 +120,7 @@ impl Segmenter<'_> {
         let bands = self.bands().unwrap_or(bands);
         let source = FileSource::new(raster, bands, self.options.padding, dataset.options().nodata_rule);
         let mut source = source.map_err(|error| error.at_path(path))?;
-        let mut sink = Comparison::new(&truth, size, dataset.options().classes)?;
+        let mut sink = Comparison::new(truth, size, dataset.options().classes)?;
         let done = self.run(source.bands.len(), &mut source, &mut sink);
         let mut report = done.map_err(|error| at_raster(error, path))?;
         let wall = start.elapsed().as_secs_f64();

@@ -78,6 +78,22 @@ impl Local {
         Ok(Exact { tile, placement: self.placement, plan })
     }
 
+    /// The smallest tile of which as few cover an axis as of tiles of `side`: with larger ones the last would compute anew
+    /// what its neighbour has.
+    fn evened(own: &AxisField, extent: usize, side: usize) -> usize {
+        let margins = (own.margin.0 + own.margin.1) * own.input_step / own.output_step;
+        let whole = Local::whole(own, extent);
+        let side = side.next_multiple_of(own.stride);
+        let room = side.saturating_sub(margins + 2 * own.offset) / own.stride * own.stride;
+        if side >= whole || room == 0 {
+            return side.min(whole);
+        }
+        let count = whole.saturating_sub(margins + 2 * own.offset).div_ceil(room);
+        // Between the margins each has the same share of the axis.
+        let share = (whole - margins - 2 * own.offset).div_ceil(count).next_multiple_of(own.stride);
+        (share + (margins + 2 * own.offset).next_multiple_of(own.stride)).min(side)
+    }
+
     /// The smallest tile that covers an axis: the raster's size, filled up to the stride.
     fn whole(own: &AxisField, extent: usize) -> usize {
         (extent + 2 * own.offset).next_multiple_of(own.stride)
@@ -112,9 +128,8 @@ impl Job<'_, '_> {
         let mut tiles: Vec<Size> = SIDES
             .iter()
             .map(|side| {
-                let axis = |own: &AxisField, extent: usize| {
-                    side.next_multiple_of(own.stride).min(Local::whole(own, extent)).min(LARGEST_TILE)
-                };
+                let axis =
+                    |own: &AxisField, extent: usize| Local::evened(own, extent, *side).min(LARGEST_TILE);
                 Size::new(
                     wide.unwrap_or_else(|| axis(columns, raster.width)),
                     high.unwrap_or_else(|| axis(rows, raster.height)),

@@ -10,11 +10,12 @@ use crate::geometry::{Padding, Size, Window};
 use crate::metrics::{Stopwatch, peak_rss_mib};
 use crate::model::{Model, Normalisation, PooledSession};
 use crate::runtime::{CancelToken, OutputData, Session, SessionOptions};
-use crate::segment::canvas::{Canvas, Output, Pending, kept_part};
+use crate::segment::canvas::{Canvas, Pending, kept_part};
 use crate::segment::options::{Activation, Product, SegmentOptions};
 use crate::segment::report::Report;
 use crate::segment::setup::{Setup, output_shape, reserve};
 use crate::segment::stream::{Block, Layout, Sink, Source};
+use crate::segment::writing::{Output, Written, written};
 use crate::tensor::DataType;
 use crate::tiling::Tile;
 
@@ -87,9 +88,9 @@ impl Job<'_, '_> {
                 .then(|| setup.encoding.classes()),
             channels: setup.encoding.channels,
         })?;
-        let mut output = Output::new(sink, &setup.encoding);
-        let measures = self.tiles(&mut session, &setup, source, &mut output, start)?;
-        Ok(self.report(&setup, source, &measures, &output, start.elapsed()))
+        let (measures, done) =
+            written(sink, &setup.encoding, |output| self.tiles(&mut session, &setup, source, output, start))?;
+        Ok(self.report(&setup, source, &measures, &done, start.elapsed()))
     }
 
     /// Channels of the model's output, by a run on zeros where the file does not say.
@@ -145,7 +146,7 @@ impl Job<'_, '_> {
         session: &mut Session,
         setup: &Setup,
         source: &mut dyn Source,
-        output: &mut Output<'_>,
+        output: &Output,
         start: Instant,
     ) -> Result<Measures> {
         let mut measures = Measures::default();
@@ -248,7 +249,7 @@ impl Job<'_, '_> {
         setup: &Setup,
         source: &dyn Source,
         measures: &Measures,
-        output: &Output<'_>,
+        written: &Written,
         wall: Duration,
     ) -> Report {
         let raster = source.size();
@@ -282,8 +283,8 @@ impl Job<'_, '_> {
             product: setup.encoding.product.to_string(),
             activation: setup.encoding.activation.to_string(),
             classes: setup.encoding.classes(),
-            class_pixels: output.class_pixels().map(<[u64]>::to_vec),
-            nodata_pixels: output.nodata_pixels(),
+            class_pixels: written.class_pixels.clone(),
+            nodata_pixels: written.nodata_pixels(),
             data_type: setup.encoding.data_type.to_string(),
             nodata: setup.encoding.nodata,
             provider: self.options.provider.to_string(),
@@ -291,7 +292,7 @@ impl Job<'_, '_> {
             wall_s: wall.as_secs_f64(),
             model_s: measures.model.seconds(),
             read_s: measures.read.seconds(),
-            write_s: output.seconds(),
+            write_s: written.clock.seconds(),
             mpx_per_s: raster.pixels() as f64 / 1e6 / wall.as_secs_f64().max(1e-9),
             peak_rss_mib: peak_rss_mib(),
             notes: self.notes(source, setup, measures),

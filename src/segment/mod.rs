@@ -35,6 +35,7 @@ mod seams;
 mod segmenter;
 mod setup;
 mod stream;
+mod writing;
 
 pub use array::Prediction;
 #[cfg(feature = "raster")]

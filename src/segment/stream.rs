@@ -48,8 +48,8 @@ pub(super) struct Layout {
     pub(super) channels: usize,
 }
 
-/// Where pixels go.
-pub(super) trait Sink {
+/// Where pixels go. Blocks are written on another thread than the one that began.
+pub(super) trait Sink: Send {
     /// Called once, before the first write.
     fn begin(&mut self, layout: &Layout) -> Result<()>;
 

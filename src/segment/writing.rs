@@ -1,0 +1,183 @@
+//! Writes blocks on a thread of its own, so that compression and disks do not keep the model waiting.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use crate::error::{Error, Result};
+use crate::geometry::Window;
+use crate::metrics::Stopwatch;
+use crate::segment::options::Product;
+use crate::segment::product::Encoding;
+use crate::segment::stream::Sink;
+use crate::tensor::Samples;
+
+/// Blocks that may wait to be written.
+const QUEUE: usize = 4;
+
+/// Where finished blocks go.
+#[derive(Debug)]
+pub(super) struct Output {
+    blocks: SyncSender<(Window, Samples)>,
+}
+
+impl Output {
+    /// Hands a block over; waits where too many are waiting.
+    ///
+    /// # Errors
+    /// Where the writer has stopped; its own error is the job's.
+    pub(super) fn write(&self, window: Window, samples: Samples) -> Result<()> {
+        self.blocks.send((window, samples)).map_err(|_| Error::internal("the writer has stopped"))
+    }
+}
+
+/// What was written.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Time in the sink.
+    pub(super) clock: Stopwatch,
+    nodata: f64,
+    /// Pixels of each class; `None` where no classes are written.
+    pub(super) class_pixels: Option<Vec<u64>>,
+    nodata_pixels: u64,
+}
+
+impl Written {
+    fn new(encoding: &Encoding) -> Written {
+        let class_pixels = (encoding.product == Product::Classes).then(|| vec![0; encoding.classes()]);
+        Written { clock: Stopwatch::default(), nodata: encoding.nodata, class_pixels, nodata_pixels: 0 }
+    }
+
+    /// Pixels written as nodata; `None` where no classes are written.
+    pub(super) fn nodata_pixels(&self) -> Option<u64> {
+        self.class_pixels.as_ref().map(|_| self.nodata_pixels)
+    }
+
+    fn count(&mut self, samples: impl Iterator<Item = usize>) {
+        let Some(counts) = &mut self.class_pixels else { return };
+        for class in samples {
+            match counts.get_mut(class) {
+                Some(count) => *count += 1,
+                None => {
+                    debug_assert!(class as f64 == self.nodata);
+                    self.nodata_pixels += 1;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, blocks: Receiver<(Window, Samples)>, sink: &mut dyn Sink) -> Result<()> {
+        for (window, samples) in blocks {
+            match &samples {
+                Samples::U8(block) => self.count(block.iter().map(|class| usize::from(*class))),
+                Samples::U16(block) => self.count(block.iter().map(|class| usize::from(*class))),
+                _ => {}
+            }
+            self.clock.time(|| sink.write(window, samples))?;
+        }
+        Ok(())
+    }
+}
+
+/// Does `work`, and writes meanwhile what it hands over, in the order in which it does. All is written when this returns.
+///
+/// # Errors
+/// The sink's, which stops the work; else the work's.
+pub(super) fn written<R>(
+    sink: &mut dyn Sink,
+    encoding: &Encoding,
+    work: impl FnOnce(&Output) -> Result<R>,
+) -> Result<(R, Written)> {
+    std::thread::scope(|scope| {
+        let (blocks, waiting) = sync_channel(QUEUE);
+        let mut written = Written::new(encoding);
+        let writer = scope.spawn(move || written.take(waiting, sink).map(|()| written));
+        let output = Output { blocks };
+        let done = work(&output);
+        // The writer ends when no more can come.
+        drop(output);
+        let written = writer.join().map_err(|_| Error::internal("the writer panicked"))?;
+        // The work's error follows from the writer's where both failed.
+        let written = written?;
+        Ok((done?, written))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::segment::options::SegmentOptions;
+    use crate::segment::stream::Layout;
+    use ndarray::Array3;
+
+    /// Keeps what comes; fails at a block.
+    struct Kept {
+        rows: Vec<i64>,
+        fails_at: usize,
+    }
+
+    impl Sink for Kept {
+        fn begin(&mut self, _: &Layout) -> Result<()> {
+            Ok(())
+        }
+
+        fn write(&mut self, window: Window, _: Samples) -> Result<()> {
+            if self.rows.len() == self.fails_at {
+                return Err(Error::new(ErrorKind::Io, "the disk is full"));
+            }
+            self.rows.push(window.y);
+            Ok(())
+        }
+    }
+
+    fn encoding() -> Encoding {
+        Encoding::settle(&SegmentOptions::default(), 3, false).unwrap()
+    }
+
+    fn block(row: i64) -> (Window, Samples) {
+        // Classes 0, 1 and no data.
+        let samples = Array3::from_shape_vec((1, 1, 3), vec![0u8, 1, 255]).unwrap();
+        (Window::new(0, row, 3, 1), Samples::U8(samples))
+    }
+
+    #[test]
+    fn blocks_are_written_in_their_order_and_counted() {
+        let mut sink = Kept { rows: Vec::new(), fails_at: usize::MAX };
+        let (result, done) = written(&mut sink, &encoding(), |output| {
+            for row in 0..50 {
+                let (window, samples) = block(row);
+                output.write(window, samples)?;
+            }
+            Ok(7)
+        })
+        .unwrap();
+        assert_eq!((result, done.class_pixels.clone()), (7, Some(vec![50, 50, 0])));
+        assert_eq!(done.nodata_pixels(), Some(50));
+        assert_eq!(sink.rows, (0..50).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_errors_of_the_sink_end_the_work_and_are_told() {
+        let mut sink = Kept { rows: Vec::new(), fails_at: 3 };
+        let mut handed_over = 0;
+        let error = written(&mut sink, &encoding(), |output| {
+            for row in 0..1000 {
+                let (window, samples) = block(row);
+                output.write(window, samples)?;
+                handed_over += 1;
+            }
+            Ok(())
+        })
+        .unwrap_err();
+        assert_eq!((error.kind(), sink.rows.len()), (ErrorKind::Io, 3));
+        assert!(handed_over < 1000, "{handed_over}");
+        // Of the work where the sink is well.
+        let mut sink = Kept { rows: Vec::new(), fails_at: usize::MAX };
+        let error = written(&mut sink, &encoding(), |output| {
+            let (window, samples) = block(0);
+            output.write(window, samples)?;
+            Err::<(), _>(Error::new(ErrorKind::Cancelled, "enough"))
+        })
+        .unwrap_err();
+        assert_eq!((error.kind(), sink.rows.len()), (ErrorKind::Cancelled, 1));
+    }
+}
