@@ -78,7 +78,11 @@ fn show(found: &Seams) -> Result<()> {
     let [x, y, width, height] = found.sample;
     let tiling = |own: &Tiling| {
         let ([width, height], [across, down]) = (own.tile, own.overlap);
-        format!("{} tiles of {width} x {height} that share {across} x {down}, {}", own.tiles, own.blend)
+        let plural = if own.tiles == 1 { "" } else { "s" };
+        format!(
+            "{} tile{plural} of {width} x {height} that share {across} x {down}, {}",
+            own.tiles, own.blend
+        )
     };
     let apart = &found.differences;
     let mut table = Table::default();
