@@ -10,15 +10,6 @@ pub fn peak_rss_bytes() -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// Bytes that a process may take without others being swapped out, by the system's own estimate; `None` where it does not
-/// tell.
-pub fn available_memory() -> Option<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = info.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    kib.checked_mul(1024)
-}
-
 /// [`peak_rss_bytes`] in MiB, as reports have it.
 pub fn peak_rss_mib() -> Option<f64> {
     peak_rss_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20))

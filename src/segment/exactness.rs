@@ -8,7 +8,6 @@
 use crate::autodiff::liveness::liveness;
 use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::Size;
-use crate::metrics::available_memory;
 use crate::onnx::{AxisField, InputShapes, ReceptiveField, specialise};
 use crate::segment::job::Job;
 use crate::segment::options::LARGEST_TILE;
@@ -25,9 +24,9 @@ const SIDES: [usize; 9] = [256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096];
 /// A larger tile must save this share of the pixels: it leaves the caches sooner.
 const WORTH_IT: f64 = 1.03;
 
-/// Most memory for the tensors of a run where nothing else is said, and which part of what is free.
-const MOST_MEMORY: u64 = 2 << 30;
-const SHARE_OF_FREE: u64 = 4;
+/// Most memory for the tensors of a run. Not a part of what is free: the same job would have other tiles from day to day,
+/// and with them other last bits.
+const MOST_MEMORY: u64 = 1 << 30;
 
 /// A tiling that is exact.
 #[derive(Debug)]
@@ -158,11 +157,11 @@ impl Job<'_, '_> {
 
     /// The smallest of the tiles, in ascending order, that computes hardly more pixels than any other that fits.
     fn fewest_pixels(&self, local: &Local, raster: Size, tiles: &[Size], batch: usize) -> Result<Exact> {
-        let budget = available_memory().map_or(MOST_MEMORY, |free| (free / SHARE_OF_FREE).min(MOST_MEMORY));
         let a_pixel = if tiles.len() > 1 { self.bytes_a_pixel(local)? } else { 0 };
         let fits = |tile: &Size| {
             let pixels = tile.pixels().saturating_mul(batch as u64);
-            pixels.saturating_mul(a_pixel) <= budget && self.check_batch(batch, self.channels, *tile).is_ok()
+            pixels.saturating_mul(a_pixel) <= MOST_MEMORY
+                && self.check_batch(batch, self.channels, *tile).is_ok()
         };
         let mut found: Vec<Exact> = Vec::new();
         let mut refused = None;

@@ -74,6 +74,7 @@ impl Job<'_, '_> {
         contract.check_channels(self.channels)?;
         self.normalisation.check_bands(self.channels)?;
         self.check_padding(source.data_type())?;
+        // Wrong combinations of a fixed and an asked size are refused, whatever is made of them.
         self.tile_size()?;
         let mut session = self.session()?;
         let setup = self.set_up(&mut session, source.size())?;

@@ -108,7 +108,7 @@ pub struct SegmentOptions {
     /// Standard deviation in scaled units, one value or one a band. Default 1.
     pub std: Option<Vec<f64>>,
     /// Tile in pixels of the model's input. Default: the model's own where it is fixed; else, where tiles are exact, the one
-    /// that computes the fewest pixels twice within 2 GiB, or a quarter of the free memory; else 512. Along an axis on
+    /// that computes the fewest pixels twice within 1 GiB; else 512. Along an axis on
     /// which the raster is smaller than the tile and the model's size is free, the tile is the raster's size if the
     /// model takes it (and gives a map of that size), else the next multiple of 32 if it takes that.
     pub tile: Option<Size>,

@@ -155,8 +155,6 @@ impl Job<'_, '_> {
     /// With tiles of which only what is right is kept.
     fn exact_setup(&self, session: &mut Session, exact: Exact, batch: usize, reason: &str) -> Result<Setup> {
         let Exact { tile, placement, plan } = exact;
-        // Wrong combinations of a fixed and an asked size are refused as ever.
-        self.tile_size()?;
         self.check_batch(batch, self.channels, tile)?;
         let contract = self.model.contract();
         let channels = match contract.output_channels() {

@@ -19,7 +19,7 @@ mod track;
 use serde::Serialize;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::onnx::graph::{Graph, Node};
+use crate::onnx::graph::{Graph, ValueId};
 use crate::onnx::{Dim, Document, Facts, InputShapes, short, specialise};
 
 use field::Field;
@@ -99,7 +99,7 @@ impl ReceptiveField {
             let shapes = InputShapes::from([(input.name.clone(), shape)]);
             let outputs = output.map(|name| [name]);
             let graph = specialise(document, &shapes, outputs.as_ref().map(<[&str; 1]>::as_slice))?;
-            Look::at(graph)
+            Look::at(&graph)
         };
         if fixed(2).is_some() && fixed(3).is_some() {
             return Ok(look(0, 0)?.field());
@@ -126,28 +126,41 @@ impl ReceptiveField {
     }
 }
 
-/// A graph with all that was found in it.
+/// What was found in a graph. Not the graph itself, which has the weights in it.
 struct Look {
-    graph: Graph,
+    nodes: Vec<SeenNode>,
     fields: Vec<Field>,
     /// Why a node is not local, by its index.
     reasons: Vec<(usize, String)>,
+    /// Height and width of the image.
+    image: [usize; 2],
+    /// The first output, and its number of dimensions.
+    output: Option<(ValueId, usize)>,
+}
+
+/// A node by what it is called and what it hangs together with.
+struct SeenNode {
+    shown: String,
+    inputs: Vec<ValueId>,
+    outputs: Vec<ValueId>,
 }
 
 impl Look {
-    fn at(graph: Graph) -> Result<Look> {
+    fn at(graph: &Graph) -> Result<Look> {
+        let mut image = [0, 0];
         let mut fields = vec![Field::default(); graph.len()];
         for &id in graph.inputs() {
             let &[_, _, height, width] = graph.shape(id) else {
                 let message = format!("an input of shape {:?}: expected [N, C, H, W]", graph.shape(id));
                 return Err(Error::new(ErrorKind::ModelUnsupported, message).at_tensor(short(graph.name(id))));
             };
+            image = [height, width];
             let tracks = [Some(Track::image(2, height)), Some(Track::image(3, width))];
             fields[id.index()] = Field { tracks, is_seen: true, others: None };
         }
         let mut reasons = Vec::new();
         for (index, node) in graph.nodes().iter().enumerate() {
-            let outcome = rules::outcome(&graph, node, &fields);
+            let outcome = rules::outcome(graph, node, &fields);
             for (id, field) in node.outputs.iter().zip(outcome.outputs) {
                 if let Some(id) = id {
                     fields[id.index()] = field;
@@ -155,7 +168,13 @@ impl Look {
             }
             reasons.extend(outcome.reason.map(|reason| (index, reason)));
         }
-        Ok(Look { graph, fields, reasons })
+        let nodes = graph.nodes().iter().map(|node| SeenNode {
+            shown: node.describe(),
+            inputs: node.inputs.iter().copied().flatten().collect(),
+            outputs: node.outputs.iter().copied().flatten().collect(),
+        });
+        let output = graph.outputs().first().map(|id| (*id, graph.shape(*id).len()));
+        Ok(Look { nodes: nodes.collect(), fields, reasons, image, output })
     }
 
     /// What all tracks repeat themselves after, in pixels; 1 where that is beyond all bounds.
@@ -172,8 +191,11 @@ impl Look {
     }
 
     fn field(&self) -> ReceptiveField {
-        let mut whole: Vec<WholeTile> =
-            self.reasons.iter().map(|(node, reason)| self.named(*node, reason)).collect();
+        let named = |(node, reason): &(usize, String)| WholeTile {
+            node: self.nodes.get(*node).map(|own| own.shown.clone()).unwrap_or_default(),
+            reason: reason.clone(),
+        };
+        let mut whole: Vec<WholeTile> = self.reasons.iter().map(named).collect();
         let axes = [0, 1].map(|axis| self.axis(axis));
         if whole.is_empty() && axes.iter().any(Option::is_none) {
             let reason =
@@ -185,30 +207,26 @@ impl Look {
     }
 
     /// With what is otherwise for a tile of another size.
-    fn compared(&self, other: &Look) -> ReceptiveField {
-        let mut reasons = self.reasons.clone();
-        let is_same_graph = self.graph.nodes().len() == other.graph.nodes().len();
-        for (index, (own, twin)) in self.graph.nodes().iter().zip(other.graph.nodes()).enumerate() {
-            let differs = |ids: &[Option<crate::onnx::graph::ValueId>],
-                           twins: &[Option<crate::onnx::graph::ValueId>]| {
-                let pairs = ids.iter().flatten().zip(twins.iter().flatten());
-                pairs.into_iter().any(|(id, twin)| {
-                    let (one, two) = (&self.fields[id.index()], &other.fields[twin.index()]);
-                    !is_alike(one, two)
-                })
+    fn compared(mut self, other: &Look) -> ReceptiveField {
+        let is_same_graph = self.nodes.len() == other.nodes.len();
+        let mut found = Vec::new();
+        for (index, (own, twin)) in self.nodes.iter().zip(&other.nodes).enumerate() {
+            let differs = |ids: &[ValueId], twins: &[ValueId]| {
+                let of = |look: &Look, id: &ValueId| look.fields[id.index()];
+                ids.iter().zip(twins).any(|(id, twin)| !is_alike(&of(&self, id), &of(other, twin)))
             };
-            let is_known = reasons.iter().any(|(known, _)| *known == index);
+            let is_known = self.reasons.iter().any(|(known, _)| *known == index);
             if is_same_graph
                 && !is_known
-                && own.op_type == twin.op_type
                 && differs(&own.outputs, &twin.outputs)
                 && !differs(&own.inputs, &twin.inputs)
             {
-                reasons.push((index, "does something else for a tile of another size".to_owned()));
+                found.push((index, "does something else for a tile of another size".to_owned()));
             }
         }
-        reasons.sort_by_key(|(index, _)| *index);
-        let mut field = Look { reasons, graph: self.graph.clone(), fields: self.fields.clone() }.field();
+        self.reasons.extend(found);
+        self.reasons.sort_by_key(|(index, _)| *index);
+        let mut field = self.field();
         let twin = other.field();
         if field.whole.is_empty()
             && (!is_same_graph || (&field.rows, &field.columns) != (&twin.rows, &twin.columns))
@@ -219,20 +237,14 @@ impl Look {
         field
     }
 
-    fn named(&self, node: usize, reason: &str) -> WholeTile {
-        let shown = self.graph.nodes().get(node).map(Node::describe).unwrap_or_default();
-        WholeTile { node: shown, reason: reason.to_owned() }
-    }
-
     /// Of the first output, along an axis; none where it has no such axis in its place.
     fn axis(&self, axis: usize) -> Option<AxisField> {
-        let (id, image) = (*self.graph.outputs().first()?, *self.graph.inputs().first()?);
-        let rank = self.graph.shape(id).len();
+        let (id, rank) = self.output?;
         let track = self.fields[id.index()].tracks[axis]?;
         if !(3..=4).contains(&rank) || track.dim + 2 != rank + axis || track.inner != 1 {
             return None;
         }
-        let pixels = *self.graph.shape(image).get(2 + axis)?;
+        let pixels = self.image[axis];
         let seen = track.step.times(Ratio::of(track.count as i64))?;
         let offset = Ratio::of(pixels as i64).minus(seen)?.over(Ratio::of(2))?;
         // A map that is larger than the image, or lies between its pixels, has no place on it.
