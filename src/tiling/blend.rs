@@ -74,6 +74,11 @@ impl Blend {
             Blend::Linear => 1.0 - (2.0 * centre / tile - 1.0).abs(),
         }
     }
+
+    /// [`Blend::window`] at each pixel of a tile.
+    pub(super) fn windows(self, tile: usize) -> Vec<f64> {
+        (0..tile).map(|at| self.window(at, tile)).collect()
+    }
 }
 
 impl fmt::Display for Blend {

@@ -2,9 +2,10 @@
 //! model.
 //!
 //! A [`Plan`] is a grid, the product of two [`Axis`] plans. The grid starts at the raster's origin, so that the
-//! same raster always gets the same tiles, and border tiles are shifted inwards, so that no tile reaches past the
-//! edge of a raster that is at least as large as a tile: a network's own zero padding then falls on the raster's
-//! edge and nowhere else.
+//! same raster always gets the same tiles, and ends where the raster ends, so that no tile reaches past the edge of a
+//! raster that is at least as large as a tile: a network's own zero padding then falls on the raster's edge and
+//! nowhere else. Between the two tiles are spread evenly: all neighbours share about the same, and no row of tiles
+//! has more to hand over to the next than the others.
 //!
 //! Two ways lead from overlapping tiles to one map. [`Blend::Crop`] gives every pixel to the tile that sees it
 //! furthest from a tile border ([`Axis::kept`]); the kept parts partition the raster. The others are weighted

@@ -97,8 +97,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Covers a raster of `raster` pixels with tiles of `tile` pixels that overlap by `overlap` (x, y) pixels.
-    /// Steps from tile to tile are rounded down to multiples of `multiple` (at least one multiple).
+    /// Covers a raster of `raster` pixels with as few tiles of `tile` pixels as overlap by at least `overlap` (x, y)
+    /// pixels, spread evenly. Steps from tile to tile are at most what the overlap leaves, rounded down to a multiple of
+    /// `multiple` (at least one multiple), and all origins but the last of a row and of a column are multiples of it.
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): an empty raster or tile, an overlap not smaller than
@@ -121,7 +122,7 @@ impl Plan {
                     "tile {name} {tile} is smaller than a step of {multiple}"
                 )));
             }
-            Ok(Axis::new(extent, tile, step.max(multiple)))
+            Ok(Axis::new(extent, tile, step.max(multiple), multiple))
         };
         Ok(Plan {
             x: axis(raster.width, tile.width, overlap.0, "width")?,
@@ -131,7 +132,7 @@ impl Plan {
 
     /// Covers a raster so that each pixel can be kept from a tile that has it right: along x and along y `margins` are the
     /// pixels at the beginning and at the end of a tile that have not, and `strides` what origins are multiples of. Tiles
-    /// may reach past the right and the lower edge by less than a stride.
+    /// are spread evenly and may reach past the right and the lower edge by less than a stride.
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): an empty raster, tile or stride, and a tile that leaves nothing
