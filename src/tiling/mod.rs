@@ -16,9 +16,11 @@
 mod accumulator;
 mod axis;
 mod blend;
+mod lanes;
 mod plan;
 
 pub use accumulator::Accumulator;
 pub use axis::Axis;
 pub use blend::Blend;
+pub use lanes::{Lanes, Step};
 pub use plan::{Overlap, Plan, Tile};
