@@ -1,12 +1,11 @@
-//! From tiles to the output: cropped straight through, or blended in the rolling band.
+//! From tiles to the output: cropped straight through, or blended.
 
 use ndarray::{Array2, Array4, ArrayView2, Axis, s};
 
 use crate::error::{Error, Result};
-use crate::geometry::Window;
 use crate::segment::product::Encoding;
 use crate::segment::writing::Output;
-use crate::tiling::{Accumulator, Blend, Plan, Tile};
+use crate::tiling::{Accumulator, Blend, Lanes, Plan, Tile};
 
 /// A tile on its way: in the batch, or skipped for want of a valid pixel.
 pub(super) struct Pending {
@@ -26,38 +25,24 @@ pub(super) fn kept_part<'v, T>(tile: &Tile, values: ArrayView2<'v, T>) -> ArrayV
 /// What tiles are laid upon.
 pub(super) struct Canvas<'a> {
     encoding: &'a Encoding,
-    /// `None` when cropping.
-    band: Option<Band>,
-}
-
-/// The rows at work when blending.
-struct Band {
-    accumulator: Accumulator,
-    /// `[rows, W]`; rolls with the accumulator.
-    valid: Array2<bool>,
-    top: usize,
+    /// One lane over the whole map, and its sums; `None` when cropping.
+    blended: Option<(Lanes, Accumulator)>,
 }
 
 impl<'a> Canvas<'a> {
     pub(super) fn new(plan: &Plan, encoding: &'a Encoding, blend: Blend) -> Result<Canvas<'a>> {
-        let band = match blend {
-            blend if blend.is_cut() => None,
-            blend => {
-                let rows = plan.y().tile().min(plan.y().extent());
-                Some(Band {
-                    accumulator: Accumulator::new(plan, encoding.channels, blend)?,
-                    valid: Array2::from_elem((rows, plan.x().extent()), true),
-                    top: 0,
-                })
-            }
-        };
-        Ok(Canvas { encoding, band })
+        if blend.is_cut() {
+            return Ok(Canvas { encoding, blended: None });
+        }
+        let lanes = Lanes::new(plan, blend, usize::MAX);
+        let accumulator = Accumulator::new(plan, &lanes, encoding.channels, blend)?;
+        Ok(Canvas { encoding, blended: Some((lanes, accumulator)) })
     }
 
     /// Lays the pending tiles down in their order and empties the list. `values` are those of the batch.
     pub(super) fn place(
         &mut self,
-        plan: &Plan,
+        _: &Plan,
         pending: &mut Vec<Pending>,
         mut values: Option<&mut Array4<f32>>,
         output: &Output,
@@ -68,7 +53,7 @@ impl<'a> Canvas<'a> {
                 (_, None) => None,
                 (None, Some(_)) => return Err(Error::internal("a tile without values")),
             };
-            let Some(band) = &mut self.band else {
+            let Some((lanes, accumulator)) = &mut self.blended else {
                 let encoded = match values {
                     None => self.encoding.empty(tile.kept.height, tile.kept.width),
                     Some(mut values) => {
@@ -84,39 +69,22 @@ impl<'a> Canvas<'a> {
                 output.write(tile.kept, encoded)?;
                 continue;
             };
-            if let Some(mut values) = values {
-                self.encoding.activate(values.view_mut(), true);
-                band.accumulator.add(plan, &tile, values.view())?;
-            }
-            if let Some(valid) = valid {
-                let (rows, columns) = (plan.y().covered(tile.row), plan.x().covered(tile.column));
-                band.valid.slice_mut(s![rows.start - band.top..rows.end - band.top, columns]).assign(&valid);
-            }
-            if tile.column + 1 == plan.x().len() {
-                band.finish_row(plan, tile.row, self.encoding, output)?;
+            // In one lane tiles have their turns in the plan's order.
+            let step = lanes.step(tile.number);
+            let region = match values {
+                None => accumulator.skip(&step)?,
+                Some(mut values) => {
+                    self.encoding.activate(values.view_mut(), true);
+                    accumulator.add(&step, values.view())?
+                }
+            };
+            if let Some((region, values)) = region {
+                // The region is the upper left corner of its tile.
+                let valid = valid.as_ref().map(|valid| valid.slice(s![..region.height, ..region.width]));
+                let valid = valid.filter(|valid| valid.iter().any(|valid| !valid));
+                output.write(region, self.encoding.encode(values, valid))?;
             }
         }
-        Ok(())
-    }
-}
-
-impl Band {
-    /// Writes the rows that no later tile touches and moves down.
-    fn finish_row(&mut self, plan: &Plan, row: usize, encoding: &Encoding, output: &Output) -> Result<()> {
-        let (rows, values) = self.accumulator.finished(plan, row);
-        let done = rows.len();
-        let valid = self.valid.slice(s![..done, ..]);
-        let all = valid.iter().all(|valid| *valid);
-        let encoded = encoding.encode(values.view(), (!all).then_some(valid));
-        output.write(Window::new(0, rows.start as i64, plan.x().extent(), done), encoded)?;
-        self.accumulator.advance(&rows);
-        let height = self.valid.nrows();
-        for row in done..height {
-            let (mut to, from) = self.valid.multi_slice_mut((s![row - done, ..], s![row, ..]));
-            to.assign(&from);
-        }
-        self.valid.slice_mut(s![height - done.., ..]).fill(true);
-        self.top = rows.end;
         Ok(())
     }
 }
