@@ -4,10 +4,10 @@ use std::path::Path;
 
 use gdal::{Dataset, DriverManager};
 
-use super::messages::{Call, scope};
+use super::messages::{Call, Settings, scope};
 use super::open::Raster;
 use super::options::OpenOptions;
-use super::spec::WriteSpec;
+use super::spec::{Format, WriteSpec};
 use super::sys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::StagedFile;
@@ -29,41 +29,49 @@ pub(super) fn copy(
 ) -> Result<()> {
     let path = output.target();
     let source = open(from, path)?;
+    write_copy(&source.dataset, output.path(), path, spec, &[], progress)?;
+    let sum = checksum(&source, 1, path)?;
+    verify(output.path(), path, spec, Some(sum))
+}
+
+/// Copies `source`, which has the header and samples of `spec`, to a file of its format at `file`, and closes that.
+/// `path` is the output's name in errors, `settings` are GDAL's for the copy.
+pub(super) fn write_copy(
+    source: &Dataset,
+    file: &Path,
+    path: &Path,
+    spec: &WriteSpec,
+    settings: &[(&'static str, &str)],
+    progress: &mut dyn FnMut(f64) -> bool,
+) -> Result<()> {
     let mut stopped = false;
     let mut report = |done: f64| {
         stopped |= !progress(done);
         !stopped
     };
-    let options = spec.cog_options();
-    let result = Call { kind: ErrorKind::Io, what: "cannot make the COG", path }.run_strictly(|| {
-        let driver = DriverManager::get_driver_by_name("COG").map_err(|error| error.to_string())?;
-        let copy = sys::create_copy(&driver, output.path(), &source.dataset, &options, &mut report)
+    let (name, what, options) = match spec.format {
+        Format::Cog => ("COG", "cannot make the COG", spec.cog_options()),
+        Format::GTiff => ("GTiff", "cannot make the GeoTIFF", spec.gtiff_options(false)),
+    };
+    let result = Call { kind: ErrorKind::Io, what, path }.run_strictly(|| {
+        let _settings = Settings::of(settings);
+        let driver = DriverManager::get_driver_by_name(name).map_err(|error| error.to_string())?;
+        let copy = sys::create_copy(&driver, file, source, &options, &mut report)
             .map_err(|error| error.to_string())?;
         copy.close().map_err(|error| error.to_string())
     });
     if stopped {
-        return Err(Error::new(ErrorKind::Cancelled, "stopped while making the COG").at_path(path));
+        let what = what.replace("cannot make", "stopped while making");
+        return Err(Error::new(ErrorKind::Cancelled, what).at_path(path));
     }
-    result?;
-    let sum = checksum(&source, 1, path)?;
-    verify(output.path(), path, spec, Some(sum))
+    result
 }
 
 /// Opens the closed file at `file`, decodes it whole, and compares it with what was to be written. `path` is the
 /// output's name in errors, `sum` the checksum of its first band.
 pub(super) fn verify(file: &Path, path: &Path, spec: &WriteSpec, sum: Option<u16>) -> Result<()> {
-    let raster = open(file, path)?;
-    let wrong = |text: String| {
-        Error::new(ErrorKind::Io, format!("output does not read back as written: {text}")).at_path(path)
-    };
+    let raster = reopen(file, path, spec)?;
     let info = raster.info();
-    if (info.size, info.bands.len()) != (spec.size, spec.bands) {
-        let (size, bands) = (info.size, info.bands.len());
-        return Err(wrong(format!("{size} of {bands} bands, expected {} of {}", spec.size, spec.bands)));
-    }
-    if let Some(band) = info.bands.iter().find(|band| band.data_type != spec.data_type) {
-        return Err(wrong(format!("{}, expected {}", band.data_type, spec.data_type)));
-    }
     // Bands that are interleaved are decoded together, so the first stands for all.
     let bands = if info.pixel_interleaved { 1 } else { info.bands.len() };
     for band in 1..=bands {
@@ -72,10 +80,30 @@ pub(super) fn verify(file: &Path, path: &Path, spec: &WriteSpec, sum: Option<u16
             && band == 1
             && sum != found
         {
-            return Err(wrong(format!("checksum {found}, expected {sum}")));
+            return Err(differs(path, &format!("checksum {found}, expected {sum}")));
         }
     }
     Ok(())
+}
+
+/// The error of an output that is not what was written.
+pub(super) fn differs(path: &Path, text: &str) -> Error {
+    Error::new(ErrorKind::Io, format!("output does not read back as written: {text}")).at_path(path)
+}
+
+/// Opens the closed file at `file`, and compares its size, bands and type with those of `spec`.
+pub(super) fn reopen(file: &Path, path: &Path, spec: &WriteSpec) -> Result<Raster> {
+    let raster = open(file, path)?;
+    let info = raster.info();
+    if (info.size, info.bands.len()) != (spec.size, spec.bands) {
+        let (size, bands) = (info.size, info.bands.len());
+        let text = format!("{size} of {bands} bands, expected {} of {}", spec.size, spec.bands);
+        return Err(differs(path, &text));
+    }
+    if let Some(band) = info.bands.iter().find(|band| band.data_type != spec.data_type) {
+        return Err(differs(path, &format!("{}, expected {}", band.data_type, spec.data_type)));
+    }
+    Ok(raster)
 }
 
 /// Opens a file of our own making: no limits.

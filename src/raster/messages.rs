@@ -6,6 +6,7 @@
 //! `glebe::gdal`; nothing goes to stderr.
 
 use std::fmt::Display;
+use std::marker::PhantomData;
 use std::path::Path;
 
 use gdal::config;
@@ -61,26 +62,30 @@ impl Message {
     }
 }
 
-/// Sets the settings for this thread and puts back what was there.
-struct Settings {
+/// Sets settings for this thread and puts back what was there.
+pub(super) struct Settings {
     before: Vec<(&'static str, String)>,
+    // They are the thread's.
+    not_send: PhantomData<*const ()>,
 }
 
 impl Settings {
-    fn new() -> Settings {
-        let mut before = Vec::with_capacity(SETTINGS.len());
-        for (key, value) in SETTINGS {
+    /// Sets these, name and value, until it is dropped.
+    pub(super) fn of(settings: &[(&'static str, &str)]) -> Settings {
+        let mut before = Vec::with_capacity(settings.len());
+        for &(key, value) in settings {
             let old = config::get_thread_local_config_option(key, UNSET).unwrap_or_else(|_| UNSET.to_owned());
-            // Fails only for a NUL in the strings above.
+            // Fails only for a NUL in the strings.
             let _ = config::set_thread_local_config_option(key, value);
             before.push((key, old));
         }
-        Settings { before }
+        Settings { before, not_send: PhantomData }
     }
 }
 
 impl Drop for Settings {
     fn drop(&mut self) {
+        let _ = self.not_send;
         for (key, old) in &self.before {
             let _ = match old.as_str() {
                 UNSET => config::clear_thread_local_config_option(key),
@@ -92,7 +97,7 @@ impl Drop for Settings {
 
 /// Runs `work` in the scope; returns its result and what GDAL said.
 pub(super) fn scope<T>(work: impl FnOnce() -> T) -> (T, Vec<Message>) {
-    let _settings = Settings::new();
+    let _settings = Settings::of(&SETTINGS);
     let listener = Listener::new();
     let result = work();
     (result, listener.take())

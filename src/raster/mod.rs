@@ -1,7 +1,8 @@
 //! Rasters: the single door to GDAL.
 //!
 //! [`Raster`] reads windows of a file as `[C, H, W]` in the bands' own type, past the edges as well, and says which
-//! pixels are valid. [`RasterWriter`] writes a Cloud-Optimized or plain GeoTIFF that appears complete or not at all.
+//! pixels are valid. [`RasterWriter`] writes a Cloud-Optimized or plain GeoTIFF that appears complete or not at all;
+//! [`encode`] makes one of a plain file of samples. [`CacheLimit`] bounds what GDAL keeps in memory.
 //! [`Georeference`] carries from one to the other where the pixels lie. [`VectorLayer`] holds the features of a vector
 //! file that lie on a raster, and burns them.
 //!
@@ -14,13 +15,16 @@
 //! **Trust.** Rasters are untrusted: regular local files only, drivers from a list ([`OpenOptions`]), no side files but
 //! TIFF masks and world files, limits before the first pixel. Vector files likewise: GeoPackage, GeoJSON and Shapefile.
 
+mod cache;
 mod cog;
+mod compare;
 mod georeference;
 mod info;
 mod messages;
 mod open;
 mod options;
 mod placement;
+mod raw;
 mod read;
 mod spec;
 mod sys;
@@ -31,10 +35,12 @@ mod vector;
 mod write;
 
 pub use crate::file::same_file;
+pub use cache::CacheLimit;
 pub use georeference::{AreaOrPoint, Gcp, Georeference};
 pub use info::{BandInfo, Mask, RasterInfo};
 pub use open::Raster;
 pub use options::{OpenOptions, drivers, gdal_version};
+pub use raw::{check_encode, encode};
 pub use spec::{Compression, Format, OverviewResampling, WriteSpec};
 pub use validity::NodataRule;
 pub use vector::{FieldKind, VectorFeature, VectorLayer, VectorOptions};

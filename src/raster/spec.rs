@@ -103,6 +103,10 @@ pub struct WriteSpec {
     pub format: Format,
     /// Compression.
     pub compression: Compression,
+    /// How hard to compress: 1 to 9 for Deflate, 1 to 22 for Zstd, nothing else for the others. Absent means 3 for
+    /// Deflate and 3 for Zstd: on noisy class maps level 6 of Deflate takes ten times the time of level 3 and saves 6 %
+    /// of the bytes.
+    pub level: Option<u8>,
     /// Side of the file's square blocks in pixels, a multiple of 16 from 16 (128 for a COG) to 4096.
     pub block: usize,
     /// A name for each band, or none at all.
@@ -133,6 +137,7 @@ impl WriteSpec {
             georeference: Georeference::default(),
             format: Format::default(),
             compression: Compression::default(),
+            level: None,
             block: 512,
             band_names: Vec::new(),
             colors: None,
@@ -160,6 +165,19 @@ impl WriteSpec {
                 "output block of {} pixels, expected a multiple of 16 from {smallest} to 4096",
                 self.block
             )));
+        }
+        if let Some(level) = self.level {
+            let highest = match self.compression {
+                Compression::Deflate => 9,
+                Compression::Zstd => 22,
+                other => return Err(Error::invalid(format!("{other} compression has no levels"))),
+            };
+            if !(1..=highest).contains(&level) {
+                return Err(Error::invalid(format!(
+                    "level {level} of {} compression, expected 1 to {highest}",
+                    self.compression
+                )));
+            }
         }
         if let Some(nodata) = self.nodata
             && !with_type!(self.data_type, T => is_sample::<T>(nodata))
@@ -226,8 +244,12 @@ impl WriteSpec {
             if compression == "ZSTD" {
                 options.push("ZSTD_LEVEL=1".to_owned());
             }
-        } else if let Some(predictor) = self.predictor() {
-            options.push(format!("PREDICTOR={predictor}"));
+        } else {
+            options.extend(self.predictor().map(|predictor| format!("PREDICTOR={predictor}")));
+            options.extend(self.level().map(|level| match self.compression {
+                Compression::Zstd => format!("ZSTD_LEVEL={level}"),
+                _ => format!("ZLEVEL={level}"),
+            }));
         }
         options.into_iter().collect()
     }
@@ -253,7 +275,22 @@ impl WriteSpec {
             format!("NUM_THREADS={}", self.threads.max(1)),
         ]
         .into_iter()
+        .chain(self.level().map(|level| format!("LEVEL={level}")))
         .collect()
+    }
+
+    /// The level of a compression that has levels.
+    fn level(&self) -> Option<u8> {
+        match self.compression {
+            Compression::Deflate | Compression::Zstd => Some(self.level.unwrap_or(3)),
+            Compression::Lzw | Compression::None => None,
+        }
+    }
+
+    /// Bytes of all samples, as they are; `None` past 64 bits.
+    pub fn raw_bytes(&self) -> Option<u64> {
+        let extents = [self.size.width, self.size.height, self.bands, self.data_type.bytes()];
+        extents.iter().try_fold(1u64, |bytes, &extent| bytes.checked_mul(u64::try_from(extent).ok()?))
     }
 
     /// TIFF's predictor: differences help measured values, not class numbers; older readers lack it for 64-bit

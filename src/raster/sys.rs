@@ -16,7 +16,7 @@ use gdal::cpl::CslStringList;
 use gdal::raster::RasterBand;
 use gdal::vector::{Feature, Geometry};
 use gdal::{Dataset, Driver};
-use gdal_sys::{CPLErr, GDALDataType, GDALRWFlag};
+use gdal_sys::{CPLErr, GDALDataType, GDALRWFlag, GDALRasterBandH};
 
 use super::messages::{Message, Severity};
 use crate::geometry::{Band, Window};
@@ -255,6 +255,105 @@ pub(super) fn create_copy(
         resume_unwind(panic);
     }
     copy.ok_or(Failed("GDALCreateCopy"))
+}
+
+/// Adds a band to `dataset`; `options` are those of its format.
+pub(super) fn add_band(
+    dataset: &mut Dataset,
+    data_type: DataType,
+    options: &CslStringList,
+) -> Result<(), Failed> {
+    // SAFETY: the handle is valid while `dataset` is borrowed; `options` is a NULL-terminated list.
+    let result = unsafe { gdal_sys::GDALAddBand(dataset.c_dataset(), ordinal(data_type), options.as_ptr()) };
+    if result == CPLErr::CE_None { Ok(()) } else { Err(Failed("GDALAddBand")) }
+}
+
+// From gdal_vrt.h, which the bindings leave out.
+unsafe extern "system" {
+    #[expect(clippy::too_many_arguments, reason = "GDAL's")]
+    fn VRTAddSimpleSource(
+        band: GDALRasterBandH,
+        source: GDALRasterBandH,
+        source_x: c_int,
+        source_y: c_int,
+        source_width: c_int,
+        source_height: c_int,
+        x: c_int,
+        y: c_int,
+        width: c_int,
+        height: c_int,
+        resampling: *const c_char,
+        nodata: f64,
+    ) -> CPLErr::Type;
+}
+
+/// Lets `band`, of a raster in memory that has none of its own, show `window` of `source`. The dataset of `source` must
+/// be dropped after that of `band`.
+pub(super) fn show_window(
+    band: &RasterBand<'_>,
+    source: &RasterBand<'_>,
+    window: Window,
+) -> Result<(), Failed> {
+    /// Stands for "no such value".
+    const NO_NODATA: f64 = -1234.56;
+    let int =
+        |value: i64| c_int::try_from(value).map_err(|_| Failed("conversion of a window to GDAL's 32 bits"));
+    let (x, y) = (int(window.x)?, int(window.y)?);
+    let (width, height) = (int(window.width as i64)?, int(window.height as i64)?);
+    // SAFETY: both handles are valid while the bands borrow their datasets; a NULL resampling is nearest neighbour, and
+    // GDAL keeps a counted reference to the dataset of `source`, which the caller keeps alive for as long.
+    let result = unsafe {
+        VRTAddSimpleSource(
+            band.c_rasterband(),
+            source.c_rasterband(),
+            x,
+            y,
+            width,
+            height,
+            0,
+            0,
+            width,
+            height,
+            std::ptr::null(),
+            NO_NODATA,
+        )
+    };
+    if result == CPLErr::CE_None { Ok(()) } else { Err(Failed("VRTAddSimpleSource")) }
+}
+
+/// The bytes of numbers, as they lie in memory.
+pub(super) fn bytes<T: Sample>(samples: &[T]) -> &[u8] {
+    // SAFETY: samples are the primitive numbers of `DataType`, so they have no padding and any byte is initialised; the
+    // slice covers exactly theirs and borrows them.
+    unsafe { std::slice::from_raw_parts(samples.as_ptr().cast::<u8>(), size_of_val(samples)) }
+}
+
+/// Drops the blocks of a dataset opened for reading from GDAL's block cache.
+pub(super) fn drop_blocks(dataset: &Dataset) {
+    // SAFETY: the handle is valid while `dataset` is borrowed, and a Dataset is used by one thread only. (Nothing is
+    // written: it is open for reading. What newer versions return is about writing.)
+    unsafe {
+        gdal_sys::GDALFlushCache(dataset.c_dataset());
+    }
+}
+
+/// The most bytes that GDAL's block cache may hold.
+pub(super) fn cache_limit() -> i64 {
+    // SAFETY: takes nothing; guarded by a lock of GDAL's own.
+    unsafe { gdal_sys::GDALGetCacheMax64() }
+}
+
+/// Sets the most bytes that GDAL's block cache may hold, and drops blocks until it does.
+pub(super) fn set_cache_limit(bytes: i64) {
+    // SAFETY: any number is taken; any thread may drop blocks of any dataset, as each does that reads one.
+    unsafe { gdal_sys::GDALSetCacheMax64(bytes) }
+}
+
+/// Bytes that GDAL's block cache holds now.
+#[cfg(test)]
+pub(super) fn cache_used() -> i64 {
+    // SAFETY: takes nothing, reads one number.
+    unsafe { gdal_sys::GDALGetCacheUsed64() }
 }
 
 /// While it lives, GDAL's requests over HTTP on this thread fail before anything is sent: the CRS of a GeoJSON file may

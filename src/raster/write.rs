@@ -186,7 +186,9 @@ fn new_dataset(path: &Path, spec: &WriteSpec, staging: bool) -> gdal::errors::Re
     })
 }
 
-fn write_header(dataset: &mut Dataset, spec: &WriteSpec) -> gdal::errors::Result<()> {
+/// Writes everything of `spec` that is not pixels to a dataset under construction that has its bands. Runs inside a
+/// message scope.
+pub(super) fn write_header(dataset: &mut Dataset, spec: &WriteSpec) -> gdal::errors::Result<()> {
     spec.georeference.apply(dataset)?;
     for (name, value) in &spec.metadata {
         dataset.set_metadata_item(name, value, "")?;

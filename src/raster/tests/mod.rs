@@ -1,6 +1,8 @@
 //! Behaviour of the raster module against files that it and GDAL write.
 
+mod cache;
 mod opening;
+mod raw;
 mod reading;
 mod real;
 mod validity;
