@@ -676,8 +676,16 @@ struct SegmentOptions {
     Format format = Format::cog;
     /// Files only: the output's compression. All are lossless.
     Compression compression = Compression::deflate;
-    /// Files only: replaces an existing output; without it that is GLEBE_STATUS_ALREADY_EXISTS.
+    /// Files only: strength of the compression, 1 to 9 (deflate) or 1 to 22 (zstd). 0: 3 for deflate, for zstd what GDAL takes.
+    std::uint32_t compression_level = 0;
+    /// Files only: replaces an existing output and throws away what an interrupted job has left beside it (OUTPUT.part);
+    /// without it either is GLEBE_STATUS_ALREADY_EXISTS.
     bool overwrite = false;
+    /// Files only: goes on with what an interrupted job has left beside the output, where there is something; of a job with
+    /// another model, raster or options it is GLEBE_STATUS_MISMATCH.
+    bool resume = false;
+    /// Bytes that the job's data may take; see glebe_segment_options. 0: a quarter of what is free, at most 2 GiB.
+    std::uint64_t memory = 0;
     /// Files only: names of the classes, in order. Empty: those of the model's metadata.
     std::vector<std::string> class_names{};
     /// Files only: short names of GDAL drivers that may read the input, beside GTiff, COG, PNG, JPEG and
@@ -771,6 +779,9 @@ inline SegmentCall::SegmentCall(const SegmentOptions &options)
     given_.format = static_cast<std::int32_t>(options.format);
     given_.compression = static_cast<std::int32_t>(options.compression);
     given_.overwrite = options.overwrite ? 1 : 0;
+    given_.resume = options.resume ? 1 : 0;
+    given_.memory = options.memory;
+    given_.compression_level = options.compression_level;
     given_.class_names = class_names_.data();
     given_.class_names_len = class_names_.size();
     given_.drivers = drivers_.data();

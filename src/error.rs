@@ -209,6 +209,14 @@ impl Error {
         self
     }
 
+    /// Adds what follows from it for the user, after a semicolon.
+    #[must_use]
+    pub fn and(mut self, consequence: impl AsRef<str>) -> Error {
+        self.0.message.push_str("; ");
+        self.0.message.push_str(consequence.as_ref());
+        self
+    }
+
     /// Keeps the error that caused this one.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

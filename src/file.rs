@@ -79,6 +79,12 @@ impl StagedFile {
         StagedFile::new(target, true)
     }
 
+    /// For a file that is whole already, on the same file system: [`commit`](StagedFile::commit) gives it its name, and
+    /// dropping it removes it.
+    pub(crate) fn around(target: impl Into<PathBuf>, made: impl Into<PathBuf>) -> StagedFile {
+        StagedFile { target: target.into(), temporary: made.into() }
+    }
+
     /// Where to write. The file exists and is empty; it may be truncated, replaced or grown.
     pub fn path(&self) -> &Path {
         &self.temporary

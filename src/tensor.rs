@@ -104,6 +104,9 @@ pub trait Sample: Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'stati
 
     /// Wraps a block of this type.
     fn wrap(block: Array3<Self>) -> Samples;
+
+    /// The block, where it is of this type.
+    fn of(samples: &Samples) -> Option<&Array3<Self>>;
 }
 
 macro_rules! samples {
@@ -183,6 +186,13 @@ macro_rules! samples {
 
                 fn wrap(block: Array3<Self>) -> Samples {
                     Samples::$variant(block)
+                }
+
+                fn of(samples: &Samples) -> Option<&Array3<Self>> {
+                    match samples {
+                        Samples::$variant(block) => Some(block),
+                        _ => None,
+                    }
                 }
             }
         )*

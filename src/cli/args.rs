@@ -354,9 +354,17 @@ pub(crate) struct SegmentArguments {
     #[arg(long, default_value_t, value_name = "NAME", help_heading = "Output")]
     pub(crate) compress: Compression,
 
-    /// Replace outputs that exist
+    /// Strength of the compression: deflate 1 to 9, zstd 1 to 22 [default: 3 for deflate]
+    #[arg(long, value_name = "N", help_heading = "Output")]
+    pub(crate) level: Option<u8>,
+
+    /// Replace outputs that exist, and throw away what interrupted jobs have left beside them
     #[arg(long, help_heading = "Output")]
     pub(crate) overwrite: bool,
+
+    /// Go on with what interrupted jobs have left beside the outputs (OUT.part)
+    #[arg(long, help_heading = "Output")]
+    pub(crate) resume: bool,
 
     /// Write what was done, and how fast, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Output")]

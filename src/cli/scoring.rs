@@ -9,6 +9,7 @@ use glebe::runtime::Provider;
 use glebe::segment::{Activation, FileOptions, SegmentOptions};
 use glebe::tiling::{Blend, Overlap};
 
+use crate::bytes::Bytes;
 use crate::normalisation::NormalisationArguments;
 
 /// Options that the model's metadata does not give, or that shall win over it.
@@ -64,6 +65,11 @@ pub(crate) struct ScoringArguments {
     #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Running")]
     pub(crate) threads: usize,
 
+    /// What tiles, the model's tensors, sums, queues and GDAL's blocks may take (512MiB) [default: a quarter of what is free, at
+    /// most 2 GiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Running")]
+    pub(crate) memory: Option<Bytes>,
+
     /// The model's output to take [default: the first]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub(crate) output_tensor: Option<String>,
@@ -100,6 +106,7 @@ impl ScoringArguments {
         options.batch = self.batch;
         options.provider = provider;
         options.threads = self.threads;
+        options.memory = self.memory.map(|bytes| bytes.0);
         options.activation = self.activation;
         options.threshold = self.threshold;
         Ok(options)

@@ -152,7 +152,9 @@ fn file_options(arguments: &SegmentArguments) -> FileOptions {
     let mut files = arguments.scoring.files();
     files.format = arguments.format;
     files.compression = arguments.compress;
+    files.level = arguments.level;
     files.overwrite = arguments.overwrite;
+    files.resume = arguments.resume;
     files
 }
 
@@ -189,19 +191,36 @@ fn summary(report: &Report, names: &[String]) {
             report.tile_height,
             report.overlap,
             report.blend,
-            match report.tiles_skipped {
-                0 => String::new(),
-                skipped => format!(", {skipped} without data skipped"),
-            }
+            [(report.tiles_skipped, "without data skipped"), (report.tiles_resumed, "done before")]
+                .into_iter()
+                .filter(|(tiles, _)| *tiles > 0)
+                .map(|(tiles, what)| format!(", {tiles} {what}"))
+                .collect::<String>()
         ),
     );
     table.row(
         "time",
         format!(
-            "{:.2} s ({:.2} Mpx/s): model {:.2}, reading {:.2}, writing {:.2}",
-            report.wall_s, report.mpx_per_s, report.model_s, report.read_s, report.write_s
+            "{:.2} s ({:.2} Mpx/s): setup {:.2}, model {:.2}, reading {:.2}, placing {:.2}, file {:.2}; busiest: {}",
+            report.wall_s,
+            report.mpx_per_s,
+            report.setup_s,
+            report.model_s,
+            report.read_s + report.prepare_s,
+            report.place_s + report.write_s,
+            report.finish_s,
+            report.bottleneck
         ),
     );
+    if let Some(peak) = report.peak_rss_mib {
+        table.row(
+            "memory",
+            format!(
+                "peak {peak:.0} MiB; data: expected at most {:.0} of {:.0} MiB",
+                report.memory_predicted_mib, report.memory_budget_mib
+            ),
+        );
+    }
     if report.product != "logits" {
         table.row("activation", &report.activation);
     }

@@ -152,10 +152,13 @@ pub struct glebe_segment_options {
     pub format: i32,
     /// Files only: the output's compression, GLEBE_COMPRESSION_*. All are lossless.
     pub compression: i32,
-    /// Files only: 1 replaces an existing output. 0 (default): it is GLEBE_STATUS_ALREADY_EXISTS.
+    /// Files only: 1 replaces an existing output, and throws away what an interrupted job has left beside it (OUTPUT.part).
+    /// 0 (default): either is GLEBE_STATUS_ALREADY_EXISTS.
     pub overwrite: i32,
-    /// Must be 0.
-    pub reserved: u32,
+    /// Files only: 1 goes on with what an interrupted job has left beside the output (OUTPUT.part), where there is something;
+    /// of a job with another model, raster or options it is GLEBE_STATUS_MISMATCH, with what differs. The finished file has
+    /// the bytes that it would have had without the interruption. Default 0.
+    pub resume: i32,
     /// Files only: names of the classes, in order.
     pub class_names: *const *const c_char,
     /// Their number. 0 (default): those of the model's metadata.
@@ -175,17 +178,26 @@ pub struct glebe_segment_options {
     /// (also where progress is NULL). The only exception: a struct_size that no version has, with which nothing of the
     /// struct can be read. NULL (default): nothing to release.
     pub progress_destroy: glebe_destroy_fn,
+    /// Bytes that the job's data may take: tiles, tensors of the model's runs, what is kept of the raster, sums, queues, GDAL's
+    /// blocks; not the program, its libraries and the model's weights. A job that cannot fit is
+    /// GLEBE_STATUS_OUT_OF_MEMORY, with the least that would do. 0 (default): a quarter of what is free, at most 2 GiB.
+    pub memory: u64,
+    /// Files only: strength of the compression, 1 to 9 (Deflate) or 1 to 22 (Zstandard). 0 (default): 3 for Deflate, for
+    /// Zstandard what GDAL takes.
+    pub compression_level: u32,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
 layout!(
-    glebe_segment_options, 264;
+    glebe_segment_options, 280;
     struct_size 0, threads 4, bands 8, bands_len 16, scale 24, scale_len 32, mean 40, mean_len 48, std 56,
     std_len 64, tile_width 72, tile_height 76, overlap_px 80, overlap_share 88, blend 96, padding 100,
     padding_value 104, batch 112, activation 116, provider 120, provider_option_keys 128,
     provider_option_values 136, provider_options_len 144, product 152, data_type 156, threshold 160,
-    nodata 168, has_nodata 176, nodata_rule 180, format 184, compression 188, overwrite 192, reserved 196,
+    nodata 168, has_nodata 176, nodata_rule 180, format 184, compression 188, overwrite 192, resume 196,
     class_names 200, class_names_len 208, drivers 216, drivers_len 224, cancel 232, progress 240,
-    progress_user_data 248, progress_destroy 256
+    progress_user_data 248, progress_destroy 256, memory 264, compression_level 272, reserved 276
 );
 
 // SAFETY: repr(C), its size first, fields without gaps (asserted above), numbers, raw pointers and nullable functions.
@@ -227,7 +239,7 @@ unsafe impl Versioned for glebe_segment_options {
             format: GLEBE_FORMAT_COG,
             compression: GLEBE_COMPRESSION_DEFLATE,
             overwrite: 0,
-            reserved: 0,
+            resume: 0,
             class_names: null(),
             class_names_len: 0,
             drivers: null(),
@@ -236,6 +248,9 @@ unsafe impl Versioned for glebe_segment_options {
             progress: None,
             progress_user_data: null_mut(),
             progress_destroy: None,
+            memory: 0,
+            compression_level: 0,
+            reserved: 0,
         }
     }
 }
@@ -348,6 +363,7 @@ unsafe fn segment_options(given: &glebe_segment_options) -> Result<SegmentOption
     )?;
     options.batch = (given.batch != 0).then_some(given.batch as usize);
     options.threads = given.threads as usize;
+    options.memory = (given.memory != 0).then_some(given.memory);
     // SAFETY: as above.
     options.provider = unsafe {
         provider(
@@ -416,6 +432,13 @@ unsafe fn file_options(given: &glebe_segment_options) -> Result<crate::segment::
         ],
     )?;
     files.overwrite = flag("overwrite", given.overwrite)?;
+    files.resume = flag("resume", given.resume)?;
+    files.level = match given.compression_level {
+        0 => None,
+        level => Some(u8::try_from(level).map_err(|_| {
+            Error::invalid(format!("compression_level is {level}: expected 0 to 22"))
+        })?),
+    };
     // SAFETY: by this function's contract.
     files.class_names = unsafe { names("class_names", given.class_names, given.class_names_len)? };
     Ok(files)

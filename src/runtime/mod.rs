@@ -24,6 +24,7 @@ mod heap;
 mod library;
 mod load;
 mod module_path;
+mod output;
 pub mod operators;
 mod provider;
 mod provider_options;
@@ -37,5 +38,6 @@ pub use device_tensor::{DeviceTensor, Element, Place, TensorView, TensorViewMut}
 pub use library::{Candidate, OLDEST_SUPPORTED};
 pub use load::{Runtime, RuntimeOptions};
 pub use provider::{Provider, ProviderKind, ProviderStatus};
-pub use session::{ElementType, OutputData, Session, TensorSpec};
+pub use output::{OutputData, OutputTensor};
+pub use session::{ElementType, Session, TensorSpec};
 pub use session_options::{Optimization, SessionOptions};

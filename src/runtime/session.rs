@@ -6,7 +6,7 @@ use ort::value::{TensorElementType, TensorRef, ValueType};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::cancel::Watch;
-use crate::runtime::{CancelToken, Runtime, SessionOptions};
+use crate::runtime::{CancelToken, OutputData, OutputTensor, Runtime, SessionOptions};
 
 /// The element type of a tensor at the model's border, as far as glebe feeds and reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,16 +27,6 @@ pub struct TensorSpec {
     pub element: std::result::Result<ElementType, String>,
     /// Its dimensions; `None` is free.
     pub shape: Vec<Option<usize>>,
-}
-
-/// What a run gave, borrowed from the runtime.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub enum OutputData<'a> {
-    /// Samples as the model gave them.
-    F32(&'a [f32]),
-    /// Half-precision samples.
-    F16(&'a [f16]),
 }
 
 /// A model prepared for one provider. Runs one call at a time.
@@ -103,6 +93,15 @@ impl Session {
         output: &str,
         take: impl FnOnce(&[usize], OutputData<'_>) -> Result<R>,
     ) -> Result<R> {
+        let tensor = self.score(input, shape, output)?;
+        take(tensor.shape(), tensor.data())
+    }
+
+    /// Runs the model likewise and gives the output away, without a copy.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn score(&mut self, input: &[f32], shape: [usize; 4], output: &str) -> Result<OutputTensor> {
         let token = self.watch.as_ref().map(|(token, _)| token.clone());
         if let Some(token) = &token {
             token.check()?;
@@ -132,23 +131,15 @@ impl Session {
                 .at_tensor(&first.name));
             }
         };
-        let outputs = match &self.watch {
+        let mut outputs = match &self.watch {
             Some((_, watch)) => self.inner.run_with_options([tensor], watch.options()),
             None => self.inner.run([tensor]),
         }
         .map_err(|error| failed(&error))?;
         let value = outputs
-            .get(output)
+            .remove(output)
             .ok_or_else(|| Error::internal("the model gave no such output").at_tensor(output))?;
-        let dims = |shape: &ort::value::Shape| shape.iter().map(|dim| *dim as usize).collect::<Vec<_>>();
-        if let Ok((shape, data)) = value.try_extract_tensor::<f32>() {
-            take(&dims(shape), OutputData::F32(data))
-        } else if let Ok((shape, data)) = value.try_extract_tensor::<f16>() {
-            take(&dims(shape), OutputData::F16(data))
-        } else {
-            Err(Error::new(ErrorKind::ModelUnsupported, "expected float32 or float16 output")
-                .at_tensor(output))
-        }
+        OutputTensor::new(value, output)
     }
 }
 

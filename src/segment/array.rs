@@ -171,7 +171,7 @@ struct ArraySink {
 }
 
 impl Sink for ArraySink {
-    fn begin(&mut self, layout: &Layout) -> Result<()> {
+    fn begin(&mut self, layout: &Layout, _: &mut dyn FnMut(&Samples)) -> Result<u64> {
         let shape = [layout.bands, layout.size.height, layout.size.width];
         let bytes = shape.iter().try_fold(layout.data_type.bytes(), |bytes, n| bytes.checked_mul(*n));
         // Zeroed pages cost nothing until they are written, so the size is checked by asking for it first.
@@ -180,7 +180,7 @@ impl Sink for ArraySink {
         })?;
         self.samples = Some(Samples::zeros(layout.data_type, shape));
         self.nodata = layout.nodata;
-        Ok(())
+        Ok(0)
     }
 
     fn write(&mut self, window: Window, samples: Samples) -> Result<()> {

@@ -1,90 +1,93 @@
 //! From tiles to the output: cropped straight through, or blended.
 
-use ndarray::{Array2, Array4, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, ArrayView3, ArrayViewMut3, s};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::geometry::Window;
 use crate::segment::product::Encoding;
+use crate::segment::setup::Setup;
 use crate::segment::writing::Output;
-use crate::tiling::{Accumulator, Blend, Lanes, Plan, Tile};
+use crate::tiling::{Accumulator, Step, Tile};
 
 /// A tile on its way: in the batch, or skipped for want of a valid pixel.
 pub(super) struct Pending {
-    pub(super) tile: Tile,
+    pub(super) step: Step,
     /// `[H, W]` on the map's grid, for the part of the tile that lies on the map; `None`: all valid.
     pub(super) valid: Option<Array2<bool>>,
     /// Its place in the batch; `None` where it is skipped.
     pub(super) slot: Option<usize>,
 }
 
-/// The kept part of something `[H, W]` that covers a tile from its first pixel.
-pub(super) fn kept_part<'v, T>(tile: &Tile, values: ArrayView2<'v, T>) -> ArrayView2<'v, T> {
-    let (y, x) = ((tile.kept.y - tile.window.y) as usize, (tile.kept.x - tile.window.x) as usize);
-    values.slice_move(s![y..y + tile.kept.height, x..x + tile.kept.width])
+/// The part of something `[H, W]` that covers a tile from its first pixel, in a window of the map within the tile.
+pub(super) fn part_of<'v, T>(tile: &Tile, window: Window, values: ArrayView2<'v, T>) -> ArrayView2<'v, T> {
+    let (y, x) = within(tile, window);
+    values.slice_move(s![y..y + window.height, x..x + window.width])
+}
+
+fn within(tile: &Tile, window: Window) -> (usize, usize) {
+    ((window.y - tile.window.y) as usize, (window.x - tile.window.x) as usize)
 }
 
 /// What tiles are laid upon.
 pub(super) struct Canvas<'a> {
     encoding: &'a Encoding,
-    /// One lane over the whole map, and its sums; `None` when cropping.
-    blended: Option<(Lanes, Accumulator)>,
+    /// `None` when cropping.
+    blended: Option<Accumulator>,
+    /// The first step whose region is to be written; those before it are laid down for what they share with later ones.
+    first: u64,
 }
 
 impl<'a> Canvas<'a> {
-    pub(super) fn new(plan: &Plan, encoding: &'a Encoding, blend: Blend) -> Result<Canvas<'a>> {
-        if blend.is_cut() {
-            return Ok(Canvas { encoding, blended: None });
-        }
-        let lanes = Lanes::new(plan, blend, usize::MAX);
-        let accumulator = Accumulator::new(plan, &lanes, encoding.channels, blend)?;
-        Ok(Canvas { encoding, blended: Some((lanes, accumulator)) })
+    pub(super) fn new(setup: &'a Setup, first: u64) -> Result<Canvas<'a>> {
+        let Setup { plan, lanes, encoding, blend, .. } = setup;
+        let blended = match blend.is_cut() {
+            true => None,
+            false => Some(Accumulator::new(plan, lanes, encoding.channels, *blend)?),
+        };
+        Ok(Canvas { encoding, blended, first })
     }
 
-    /// Lays the pending tiles down in their order and empties the list. `values` are those of the batch.
+    /// Lays a tile down. Tiles come in the order of their steps; `values` are the model's, `None` where it was not run.
     pub(super) fn place(
         &mut self,
-        _: &Plan,
-        pending: &mut Vec<Pending>,
-        mut values: Option<&mut Array4<f32>>,
+        pending: &Pending,
+        mut values: Option<ArrayViewMut3<'_, f32>>,
         output: &Output,
     ) -> Result<()> {
-        for Pending { tile, valid, slot } in pending.drain(..) {
-            let values = match (&mut values, slot) {
-                (Some(values), Some(slot)) => Some(values.index_axis_mut(Axis(0), slot)),
-                (_, None) => None,
-                (None, Some(_)) => return Err(Error::internal("a tile without values")),
-            };
-            let Some((lanes, accumulator)) = &mut self.blended else {
-                let encoded = match values {
-                    None => self.encoding.empty(tile.kept.height, tile.kept.width),
-                    Some(mut values) => {
-                        let (y, x) =
-                            ((tile.kept.y - tile.window.y) as usize, (tile.kept.x - tile.window.x) as usize);
-                        let mut part =
-                            values.slice_mut(s![.., y..y + tile.kept.height, x..x + tile.kept.width]);
-                        self.encoding.activate(part.view_mut(), false);
-                        let valid = valid.as_ref().map(|valid| kept_part(&tile, valid.view()));
-                        self.encoding.encode(part.view(), valid)
-                    }
-                };
-                output.write(tile.kept, encoded)?;
-                continue;
-            };
-            // In one lane tiles have their turns in the plan's order.
-            let step = lanes.step(tile.number);
-            let region = match values {
-                None => accumulator.skip(&step)?,
-                Some(mut values) => {
-                    self.encoding.activate(values.view_mut(), true);
-                    accumulator.add(&step, values.view())?
+        let Pending { step, valid, .. } = pending;
+        let wanted = step.number >= self.first;
+        let Some(blended) = &mut self.blended else {
+            let window = step.tile.kept;
+            if !wanted {
+                return Ok(());
+            }
+            let encoded = match &mut values {
+                None => self.encoding.empty(window.height, window.width),
+                Some(values) => {
+                    let (y, x) = within(&step.tile, window);
+                    let mut part = values.slice_mut(s![.., y..y + window.height, x..x + window.width]);
+                    self.encoding.activate(part.view_mut(), false);
+                    let valid = valid.as_ref().map(|valid| part_of(&step.tile, window, valid.view()));
+                    self.encoding.encode(part.view(), valid)
                 }
             };
-            if let Some((region, values)) = region {
-                // The region is the upper left corner of its tile.
-                let valid = valid.as_ref().map(|valid| valid.slice(s![..region.height, ..region.width]));
-                let valid = valid.filter(|valid| valid.iter().any(|valid| !valid));
-                output.write(region, self.encoding.encode(values, valid))?;
+            return output.write(window, encoded);
+        };
+        let empty = values.is_none();
+        let finished: Option<(Window, ArrayView3<'_, f32>)> = match &mut values {
+            Some(values) => {
+                self.encoding.activate(values.view_mut(), true);
+                blended.add(step, values.view())?
             }
-        }
-        Ok(())
+            None => blended.skip(step)?,
+        };
+        let Some((window, values)) = finished.filter(|_| wanted) else { return Ok(()) };
+        // A region is part of the tile whose step finishes it.
+        let encoded = match valid {
+            _ if empty => self.encoding.empty(window.height, window.width),
+            Some(valid) => self.encoding.encode(values, Some(part_of(&step.tile, window, valid.view()))),
+            None => self.encoding.encode(values, None),
+        };
+        output.write(window, encoded)
     }
 }

@@ -59,7 +59,7 @@ impl Comparison {
 }
 
 impl Sink for Comparison {
-    fn begin(&mut self, layout: &Layout) -> Result<()> {
+    fn begin(&mut self, layout: &Layout, _: &mut dyn FnMut(&Samples)) -> Result<u64> {
         let (output_step, input_step) = layout.scale;
         if output_step != input_step || layout.size != self.size {
             let message = format!(
@@ -78,7 +78,7 @@ impl Sink for Comparison {
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
         self.nodata = layout.nodata;
-        Ok(())
+        Ok(0)
     }
 
     fn write(&mut self, window: Window, samples: Samples) -> Result<()> {

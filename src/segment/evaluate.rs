@@ -9,9 +9,11 @@ use crate::metrics::{ConfusionMatrix, Scores, peak_rss_mib};
 use crate::raster::Raster;
 use crate::segment::comparison::Comparison;
 use crate::segment::evaluation::{Evaluation, ImageEvaluation};
-use crate::segment::file::{FileOptions, FileSource, at_raster, named_classes};
+use crate::segment::file::{FileOptions, at_raster};
 use crate::segment::options::Product;
 use crate::segment::segmenter::Segmenter;
+use crate::segment::sink::named_classes;
+use crate::segment::source::FileSource;
 
 /// A matrix an image is kept; with more classes they would be what fills the memory.
 const MOST_CLASSES: usize = 1024;

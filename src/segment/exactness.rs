@@ -5,10 +5,9 @@
 //! tile that ends where the raster ends, filled up to the stride by the padding rule: the network's own zero padding then
 //! falls on the raster's edge and nowhere else.
 
-use crate::autodiff::liveness::liveness;
 use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::Size;
-use crate::onnx::{AxisField, InputShapes, ReceptiveField, specialise};
+use crate::onnx::{AxisField, ReceptiveField};
 use crate::segment::job::Job;
 use crate::segment::options::LARGEST_TILE;
 use crate::segment::placement::Placement;
@@ -23,10 +22,6 @@ const SIDES: [usize; 9] = [256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096];
 
 /// A larger tile must save this share of the pixels: it leaves the caches sooner.
 const WORTH_IT: f64 = 1.03;
-
-/// Most memory for the tensors of a run. Not a part of what is free: the same job would have other tiles from day to day,
-/// and with them other last bits.
-const MOST_MEMORY: u64 = 1 << 30;
 
 /// A tiling that is exact.
 #[derive(Debug)]
@@ -158,9 +153,10 @@ impl Job<'_, '_> {
     /// The smallest of the tiles, in ascending order, that computes hardly more pixels than any other that fits.
     fn fewest_pixels(&self, local: &Local, raster: Size, tiles: &[Size], batch: usize) -> Result<Exact> {
         let a_pixel = if tiles.len() > 1 { self.bytes_a_pixel(local)? } else { 0 };
+        let most = self.tensor_budget();
         let fits = |tile: &Size| {
             let pixels = tile.pixels().saturating_mul(batch as u64);
-            pixels.saturating_mul(a_pixel) <= MOST_MEMORY
+            pixels.saturating_mul(a_pixel) <= most
                 && self.check_batch(batch, self.channels, *tile).is_ok()
         };
         let mut found: Vec<Exact> = Vec::new();
@@ -183,11 +179,8 @@ impl Job<'_, '_> {
         let (height, width) = (side(&local.rows), side(&local.columns));
         let (height, width) = (contract.tile().0.unwrap_or(height), contract.tile().1.unwrap_or(width));
         let batch = contract.batch().unwrap_or(1);
-        let shape = vec![batch, self.channels, height, width];
-        let shapes = InputShapes::from([(contract.input().to_owned(), shape)]);
-        let graph = specialise(self.model.document(), &shapes, Some(&[contract.output()]))?;
-        let ends: u64 = graph.inputs().iter().chain(graph.outputs()).map(|id| graph.kind(*id).bytes()).sum();
-        let live = liveness(&graph, graph.outputs(), graph.nodes().len());
-        Ok((live.peak + ends).div_ceil((batch * height * width) as u64))
+        let bytes = self.tensor_bytes(Size::new(width, height), batch);
+        let bytes = bytes.ok_or_else(|| Error::internal("a graph that was followed cannot be followed"))?;
+        Ok(bytes.div_ceil((batch * height * width) as u64))
     }
 }

@@ -4,18 +4,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::{StagedFile, same_file};
-use crate::geometry::{Band, Padding, Size, Window};
+use crate::file::same_file;
 use crate::metrics::peak_rss_mib;
-use crate::picture::Palette;
-use crate::raster::{
-    Compression, Format, Georeference, NodataRule, OpenOptions, OverviewResampling, Raster, RasterWriter,
-    WriteSpec,
-};
+use crate::raster::{CacheLimit, Compression, Format, NodataRule, OpenOptions, Raster};
+use crate::segment::memory::Memory;
 use crate::segment::report::Report;
 use crate::segment::segmenter::Segmenter;
-use crate::segment::stream::{Block, Layout, Sink, Source};
-use crate::tensor::{DataType, Samples};
+use crate::segment::sink::FileSink;
+use crate::segment::source::FileSource;
+use crate::segment::staging::Staging;
 
 /// How files are read and written.
 #[derive(Debug, Clone, Default)]
@@ -29,22 +26,55 @@ pub struct FileOptions {
     pub format: Format,
     /// The output's compression.
     pub compression: Compression,
-    /// Whether an existing output is replaced.
+    /// Strength of the compression; see [`WriteSpec::level`](crate::raster::WriteSpec::level).
+    pub level: Option<u8>,
+    /// Whether an existing output is replaced, and what an interrupted job has left is thrown away.
     pub overwrite: bool,
+    /// Whether a job goes on with what an interrupted one has left beside the output, instead of refusing it. Together
+    /// with `overwrite`: it goes on, and an existing output is replaced.
+    pub resume: bool,
     /// Names of the classes, in order. Default: those of the model's metadata.
     pub class_names: Option<Vec<String>>,
+}
+
+/// What becomes of the work that an interrupted job has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leftovers {
+    /// It is left alone: an error.
+    Refuse,
+    /// The job goes on with it.
+    Resume,
+    /// It is thrown away.
+    Discard,
+}
+
+impl FileOptions {
+    pub(super) fn leftovers(&self) -> Leftovers {
+        match (self.resume, self.overwrite) {
+            (true, _) => Leftovers::Resume,
+            (false, true) => Leftovers::Discard,
+            (false, false) => Leftovers::Refuse,
+        }
+    }
 }
 
 impl Segmenter<'_> {
     /// Scores the raster at `input` and writes the result to `output`, which appears complete or not at all.
     ///
+    /// Work in progress is in a folder beside it, `OUTPUT.part`. A job that ends before its time (cancelled, killed, a full
+    /// disk, a raster that cannot be read to its end) leaves it there, and one with [`FileOptions::resume`] goes on with it:
+    /// the finished file has the bytes that it would have had otherwise. Until then, or until the folder is removed or
+    /// overwritten, the output's name is taken. A job in which not one batch was finished leaves nothing, nor does one whose
+    /// raster was changed meanwhile.
+    ///
     /// The output has the input's georeferencing, and its size where the model's output is not at another scale.
     ///
     /// # Errors
-    /// Everything that [`Raster::open`], [`Raster::read`] and [`RasterWriter`] give;
+    /// Everything that [`Raster::open`], [`Raster::read`] and [`encode`](crate::raster::encode) give;
     /// [`ErrorKind::InvalidArgument`] where input and output are the same file, a band is unknown, or an option does
-    /// not fit the model's output; [`ErrorKind::AlreadyExists`]; [`ErrorKind::Mismatch`] where model and raster do
-    /// not fit together; [`ErrorKind::ProviderUnavailable`], [`ErrorKind::Runtime`], [`ErrorKind::OutOfMemory`],
+    /// not fit the model's output; [`ErrorKind::AlreadyExists`] also for the work of an interrupted job, and of one that is
+    /// at it; [`ErrorKind::Mismatch`] where model and raster do not fit together, where the raster was changed meanwhile, and
+    /// to resume a job of another model, raster or options; [`ErrorKind::ProviderUnavailable`], [`ErrorKind::Runtime`], [`ErrorKind::OutOfMemory`],
     /// [`ErrorKind::Cancelled`].
     pub fn file(
         &mut self,
@@ -70,39 +100,49 @@ impl Segmenter<'_> {
             return Err(Error::invalid(text).at_path(output));
         }
         // Told before hours of work, not after; the writer checks again.
-        drop(StagedFile::new(output, options.overwrite)?);
+        Staging::check(output, options.leftovers(), options.overwrite)?;
 
         let bands = self.bands().unwrap_or_else(|| raster.color_bands());
+        let georeference = raster.info().georeference.clone();
         let source = FileSource::new(raster, bands, self.options.padding, options.nodata_rule);
         let mut source = source.map_err(|error| error.at_path(input))?;
-        let mut sink = FileSink {
-            output,
-            options,
-            georeference: source.raster.info().georeference.clone(),
-            class_names: options
-                .class_names
-                .clone()
-                .or_else(|| self.model.contract().class_names().map(<[String]>::to_vec)),
-            model: self
-                .model
-                .path()
-                .and_then(Path::file_name)
-                .map(|name| name.to_string_lossy().into_owned()),
-            writer: None,
-        };
+        let mut sink = FileSink::new(output, options, georeference);
+        sink.class_names = options
+            .class_names
+            .clone()
+            .or_else(|| self.model.contract().class_names().map(<[String]>::to_vec));
+        sink.model =
+            self.model.path().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        sink.facts = source.facts();
+        sink.facts.push(("nodata rule", options.nodata_rule.to_string()));
+        sink.threads = self.options.threads();
+        // GDAL's own cache is process-wide; what a job reads it keeps itself.
+        let _cache = CacheLimit::new(Memory::cache(self.options.budget()));
         let channels = source.bands.len();
-        let done = self.run(channels, &mut source, &mut sink);
-        let mut report = done.map_err(|error| at_raster(error, input))?;
-
-        let close = Instant::now();
-        let token = self.cancel_token().clone();
-        sink.finish(&mut |_| !token.is_cancelled())?;
+        let done = self.run(channels, &mut source, &mut sink).map_err(|error| at_raster(error, input));
+        let finished = done.and_then(|report| {
+            source.check_unchanged()?;
+            let close = Instant::now();
+            let token = self.cancel_token().clone();
+            sink.finish(&mut |_| !token.is_cancelled())?;
+            Ok((report, close.elapsed()))
+        });
+        let (mut report, close) = match finished {
+            Ok(done) => done,
+            // Half of one raster and half of another.
+            Err(error) if source.check_unchanged().is_err() => {
+                sink.discard();
+                return Err(error);
+            }
+            Err(error) => return Err(sink.abandon(error)),
+        };
         report.peak_rss_mib = peak_rss_mib();
         let wall = start.elapsed().as_secs_f64();
-        report.write_s += close.elapsed().as_secs_f64();
+        report.finish_s = close.as_secs_f64();
         report.wall_s = wall;
         report.mpx_per_s = report.pixels as f64 / 1e6 / wall.max(1e-9);
         report.bands = source.bands.iter().map(|band| band.number()).collect();
+        report.bytes_written = std::fs::metadata(output).ok().map(|about| about.len());
         report.input = Some(input.into());
         report.output = Some(output.into());
         Ok(report)
@@ -118,133 +158,3 @@ pub(super) fn at_raster(error: Error, raster: &Path) -> Error {
     }
 }
 
-/// A raster that is scored.
-pub(super) struct FileSource {
-    raster: Raster,
-    pub(super) bands: Vec<Band>,
-    data_type: DataType,
-    nodata: Vec<Option<f64>>,
-    padding: Padding,
-    rule: NodataRule,
-}
-
-impl FileSource {
-    /// For these bands of the raster.
-    ///
-    /// # Errors
-    /// `InvalidArgument` for a band that is not there; of [`Raster::common_type`].
-    pub(super) fn new(
-        raster: Raster,
-        bands: Vec<Band>,
-        padding: Padding,
-        rule: NodataRule,
-    ) -> Result<FileSource> {
-        let data_type = raster.common_type(&bands)?;
-        let nodata = bands.iter().map(|band| raster.info().band(*band).map(|info| info.nodata));
-        let nodata = nodata.collect::<Result<Vec<_>>>()?;
-        Ok(FileSource { raster, bands, data_type, nodata, padding, rule })
-    }
-}
-
-impl Source for FileSource {
-    fn size(&self) -> Size {
-        self.raster.size()
-    }
-
-    fn data_type(&self) -> DataType {
-        self.data_type
-    }
-
-    fn nodata(&self) -> &[Option<f64>] {
-        &self.nodata
-    }
-
-    fn read(&mut self, window: Window) -> Result<Block> {
-        let (samples, valid) =
-            self.raster.read_with_validity(&self.bands, window, self.padding, self.rule)?;
-        Ok(Block { samples, valid })
-    }
-}
-
-struct FileSink<'a> {
-    output: &'a Path,
-    options: &'a FileOptions,
-    georeference: Georeference,
-    class_names: Option<Vec<String>>,
-    model: Option<String>,
-    writer: Option<RasterWriter>,
-}
-
-impl FileSink<'_> {
-    fn finish(&mut self, go_on: &mut dyn FnMut(f64) -> bool) -> Result<()> {
-        self.writer.take().ok_or_else(|| Error::internal("a job without output"))?.finish_with(go_on)
-    }
-}
-
-impl Sink for FileSink<'_> {
-    fn begin(&mut self, layout: &Layout) -> Result<()> {
-        let mut spec = WriteSpec::new(layout.size, layout.bands, layout.data_type);
-        let (output_step, input_step) = layout.scale;
-        let scale = output_step as f64 / input_step as f64;
-        spec.georeference =
-            if scale == 1.0 { self.georeference.clone() } else { self.georeference.scaled(scale, scale) };
-        spec.nodata = Some(layout.nodata);
-        spec.format = self.options.format;
-        spec.compression = self.options.compression;
-        spec.overwrite = self.options.overwrite;
-        spec.threads = std::thread::available_parallelism().map_or(1, usize::from);
-        spec.metadata = vec![("TIFFTAG_SOFTWARE".into(), format!("glebe {}", env!("CARGO_PKG_VERSION")))];
-        if let Some(model) = &self.model {
-            spec.metadata.push(("GLEBE_MODEL".into(), model.clone()));
-        }
-        if let Some(unit) = layout.unit {
-            spec.metadata.push(("GLEBE_PROBABILITY_UNIT".into(), unit.to_string()));
-        }
-        let names = named_classes(self.class_names.as_deref(), layout.classes.unwrap_or(layout.channels))?;
-        match layout.classes {
-            Some(classes) => {
-                spec.overview_resampling = OverviewResampling::Nearest;
-                if layout.data_type == DataType::U8 {
-                    let palette = match &names {
-                        Some(names) => Palette::for_names(names),
-                        None => Palette::for_classes(classes),
-                    };
-                    spec.colors = Some(palette.colors().to_vec());
-                }
-                spec.categories = names;
-            }
-            None => {
-                spec.overview_resampling = OverviewResampling::Average;
-                spec.band_names = match names {
-                    // The one band of a binary model is the probability of its class 1.
-                    Some(names) if names.len() == layout.bands => names,
-                    Some(names) if layout.bands == 1 => names.into_iter().skip(1).take(1).collect(),
-                    _ => (0..layout.bands).map(|band| format!("class {band}")).collect(),
-                };
-            }
-        }
-        self.writer = Some(RasterWriter::create(self.output, spec)?);
-        Ok(())
-    }
-
-    fn write(&mut self, window: Window, samples: Samples) -> Result<()> {
-        self.writer
-            .as_mut()
-            .ok_or_else(|| Error::internal("write before begin"))?
-            .write(window, samples.view())
-            .map_err(|error| error.at_path(self.output))
-    }
-}
-
-/// The names, if there is one a class; a one-channel model may have names for its two classes.
-pub(super) fn named_classes(names: Option<&[String]>, classes: usize) -> Result<Option<Vec<String>>> {
-    match names {
-        None => Ok(None),
-        Some(names) if names.len() == classes || (classes == 1 && names.len() == 2) => {
-            Ok(Some(names.to_vec()))
-        }
-        Some(names) => {
-            Err(Error::new(ErrorKind::Mismatch, format!("{} class names for {classes} classes", names.len())))
-        }
-    }
-}

@@ -1,23 +1,27 @@
 //! The job: read → normalise → batch → run → blend or crop → decide → write.
+//!
+//! Four threads: one reads and prepares, the caller's runs the model, one lays tiles down, one writes. Between them are
+//! queues of one batch, so that none runs ahead; each stops where its neighbour does.
 
 use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
-use ndarray::{Array2, Array4};
+use ndarray::{ArrayViewMut4, Axis};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::geometry::{Padding, Size, Window};
+use crate::geometry::Padding;
 use crate::metrics::{Stopwatch, peak_rss_mib};
 use crate::model::{Model, Normalisation, PooledSession};
-use crate::runtime::{CancelToken, OutputData, Session, SessionOptions};
-use crate::segment::canvas::{Canvas, Pending, kept_part};
+use crate::runtime::{CancelToken, OutputData, OutputTensor, Session, SessionOptions};
+use crate::segment::canvas::{Canvas, Pending};
 use crate::segment::options::{Activation, Product, SegmentOptions};
+use crate::segment::reading::{Batch, ReadMeasures, Reader};
 use crate::segment::report::Report;
-use crate::segment::setup::{Setup, output_shape, reserve};
-use crate::segment::stream::{Block, Layout, Sink, Source};
+use crate::segment::setup::{Setup, output_shape};
+use crate::segment::stream::{Layout, Sink, Source};
 use crate::segment::writing::{Output, Written, written};
 use crate::tensor::DataType;
-use crate::tiling::Tile;
 
 /// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,18 +55,24 @@ pub(super) struct Job<'a, 'p> {
     pub(super) progress: Option<&'a mut OnProgress<'p>>,
 }
 
-/// Tiles without data that may wait for a batch to fill up.
-const MOST_SKIPPED: usize = 64;
-
 /// What was measured on the way.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Measures {
-    read: Stopwatch,
+    read: ReadMeasures,
     model: Stopwatch,
-    skipped: u64,
+    place: Stopwatch,
     batches: u64,
     /// Whether an output left 0 to 1, as raw scores do and probabilities do not.
     beyond_unit: bool,
+    setup: Duration,
+}
+
+/// What the model gave for a batch.
+struct Scored {
+    tiles: Vec<Pending>,
+    /// `None` where no tile had data.
+    values: Option<OutputTensor>,
+    end: u64,
 }
 
 impl Job<'_, '_> {
@@ -77,8 +87,8 @@ impl Job<'_, '_> {
         // Wrong combinations of a fixed and an asked size are refused, whatever is made of them.
         self.tile_size()?;
         let mut session = self.session()?;
-        let setup = self.set_up(&mut session, source.size())?;
-        sink.begin(&Layout {
+        let setup = self.set_up(&mut session, source)?;
+        let layout = Layout {
             size: setup.plan.raster(),
             bands: setup.encoding.bands(),
             data_type: setup.encoding.data_type,
@@ -88,9 +98,14 @@ impl Job<'_, '_> {
             classes: (setup.encoding.bands() == 1 && setup.encoding.product == Product::Classes)
                 .then(|| setup.encoding.classes()),
             channels: setup.encoding.channels,
+            steps: setup.lanes.len(),
+            facts: self.facts(&setup)?,
+        };
+        let ready = start.elapsed();
+        let (mut measures, done) = written(sink, &setup.encoding, &layout, |output, first| {
+            self.tiles(&mut session, &setup, source, output, first, start)
         })?;
-        let (measures, done) =
-            written(sink, &setup.encoding, |output| self.tiles(&mut session, &setup, source, output, start))?;
+        measures.setup = ready;
         Ok(self.report(&setup, source, &measures, &done, start.elapsed()))
     }
 
@@ -106,7 +121,7 @@ impl Job<'_, '_> {
     fn session(&self) -> Result<PooledSession> {
         let options = SessionOptions {
             provider: self.options.provider.clone(),
-            threads: self.threads(),
+            threads: self.options.threads(),
             ..Default::default()
         };
         let mut session = self.model.session(&options)?;
@@ -135,79 +150,83 @@ impl Job<'_, '_> {
         }
     }
 
-    fn threads(&self) -> usize {
-        match self.options.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        }
-    }
-
+    /// All tiles from step `first` on, whose blocks are not there yet.
     fn tiles(
         &mut self,
         session: &mut Session,
         setup: &Setup,
         source: &mut dyn Source,
         output: &Output,
+        first: u64,
         start: Instant,
     ) -> Result<Measures> {
-        let mut measures = Measures::default();
-        let mut canvas = Canvas::new(&setup.plan, &setup.encoding, setup.blend)?;
-        let tile_len = self.channels * setup.tile.width * setup.tile.height;
-        let mut input = reserve(setup.batch * tile_len, "a batch of tiles")?;
-        let mut pending: Vec<Pending> = Vec::new();
-        let mut filled = 0;
-        let total = setup.plan.len();
-
-        for tile in setup.plan.tiles() {
-            self.cancel.check()?;
-            let place = |error: Error| error.at_tile(tile.number);
-            let window = setup.placement.input_window(tile.window);
-            let block = measures.read.time(|| source.read(window)).map_err(place)?;
-            let valid = map_validity(setup, &tile, window, &block, source.size());
-            let wanted = if setup.blend.is_cut() {
-                valid.as_ref().is_none_or(|valid| kept_part(&tile, valid.view()).iter().any(|valid| *valid))
-            } else {
-                valid.as_ref().is_none_or(|valid| valid.iter().any(|valid| *valid))
-            };
-            let slot = if wanted {
-                let into = &mut input[filled * tile_len..(filled + 1) * tile_len];
-                self.normalisation.apply(&block.samples.view(), source.nodata(), into).map_err(place)?;
-                filled += 1;
-                Some(filled - 1)
-            } else {
-                measures.skipped += 1;
-                None
-            };
-            pending.push(Pending { tile, valid, slot });
-
-            // A long stretch of skipped tiles must not pile up behind a batch that is not full.
-            let last = tile.number + 1 == total;
-            if filled == setup.batch || last || filled == 0 || pending.len() >= setup.batch + MOST_SKIPPED {
-                if filled > 0 {
-                    let runs = if setup.fixed_batch { setup.batch } else { filled };
-                    input[filled * tile_len..].fill(0.0);
-                    let mut values = self
-                        .run_batch(session, setup, &input[..runs * tile_len], runs, &mut measures.model)
-                        .map_err(place)?;
-                    // Ends at the first value of a network that gives raw scores.
-                    measures.beyond_unit |= values.iter().any(|value| !(0.0..=1.0).contains(value));
-                    canvas.place(&setup.plan, &mut pending, Some(&mut values), output).map_err(place)?;
-                    measures.batches += 1;
-                    filled = 0;
-                } else {
-                    canvas.place(&setup.plan, &mut pending, None, output).map_err(place)?;
+        if first >= setup.lanes.len() {
+            return Ok(Measures::default());
+        }
+        let begin = setup.lanes.restart(first);
+        let normalisation = self.normalisation.clone();
+        let (channels, cancel) = (self.channels, self.cancel);
+        std::thread::scope(|scope| {
+            let (batches, waiting) = sync_channel(1);
+            let (spare, spares) = channel();
+            let (scored, to_place) = sync_channel(1);
+            let reading = scope.spawn({
+                let normalisation = &normalisation;
+                move || {
+                    Reader { setup, normalisation, channels, cancel }.run(source, begin, &batches, &spares)
                 }
-                if let Some(progress) = &mut self.progress {
-                    let (image, images) = self.image;
-                    let done = tile.number + 1;
-                    let now = Progress { done, total, elapsed: start.elapsed(), image, images };
-                    if progress(&now).is_break() {
-                        return Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller"));
-                    }
+            });
+            let placing = scope.spawn(move || place(setup, &to_place, output, first));
+            let model = self.model_runs(session, setup, waiting, (spare, scored), start);
+            let placed = placing.join().map_err(|_| Error::internal("laying tiles down panicked"))?;
+            let read = reading.join().map_err(|_| Error::internal("the reader panicked"))?;
+            // Each stage ends quietly where another has failed; that one has the error.
+            let (place, beyond_unit) = placed?;
+            let (model, batches) = model?;
+            Ok(Measures { read: read?, model, place, batches, beyond_unit, setup: Duration::ZERO })
+        })
+    }
+
+    /// Runs the model on the batches as they come, in the caller's thread. Gives the time it took and the number of runs.
+    fn model_runs(
+        &mut self,
+        session: &mut Session,
+        setup: &Setup,
+        batches: Receiver<Batch>,
+        (spare, scored): (Sender<Vec<f32>>, SyncSender<Scored>),
+        start: Instant,
+    ) -> Result<(Stopwatch, u64)> {
+        let mut clock = Stopwatch::default();
+        let mut runs = 0;
+        let tile_len = self.channels * setup.tile.width * setup.tile.height;
+        for Batch { tiles, filled, input, end } in batches {
+            self.cancel.check()?;
+            let values = match filled {
+                0 => None,
+                filled => {
+                    let number = if setup.fixed_batch { setup.batch } else { filled };
+                    let run = clock.time(|| self.run_batch(session, setup, &input[..number * tile_len], number));
+                    let first = tiles.first().map_or(0, |own| own.step.tile.number);
+                    runs += 1;
+                    Some(run.map_err(|error| error.at_tile(first))?)
+                }
+            };
+            // The reader may have ended already.
+            let _ = spare.send(input);
+            if scored.send(Scored { tiles, values, end }).is_err() {
+                return Ok((clock, runs));
+            }
+            if let Some(progress) = &mut self.progress {
+                let (image, images) = self.image;
+                let total = setup.lanes.len();
+                let now = Progress { done: end, total, elapsed: start.elapsed(), image, images };
+                if progress(&now).is_break() {
+                    return Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller"));
                 }
             }
         }
-        Ok(measures)
+        self.cancel.check()?;
+        Ok((clock, runs))
     }
 
     fn run_batch(
@@ -216,32 +235,23 @@ impl Job<'_, '_> {
         setup: &Setup,
         input: &[f32],
         tiles: usize,
-        clock: &mut Stopwatch,
-    ) -> Result<Array4<f32>> {
+    ) -> Result<OutputTensor> {
         let shape = [tiles, self.channels, setup.tile.height, setup.tile.width];
-        let map = setup.plan.tile_size();
-        let expected = [tiles, setup.encoding.channels, map.height, map.width];
         let output = self.model.contract().output();
-        let run_start = Instant::now();
-        let mut run_time = Duration::ZERO;
-        let values = session.run(input, shape, output, |shape, data| {
-            run_time = run_start.elapsed();
-            let (channels, size) = output_shape(shape, tiles)?;
-            if channels != expected[1] || size != map {
-                return Err(Error::new(
-                    ErrorKind::ModelUnsupported,
-                    format!("the model's output {shape:?} is not the {expected:?} seen or declared before"),
-                )
-                .at_tensor(output));
-            }
-            let values = match data {
-                OutputData::F32(values) => values.to_vec(),
-                OutputData::F16(values) => values.iter().map(|value| value.to_f32()).collect(),
-            };
-            Array4::from_shape_vec(expected, values)
-                .map_err(|error| Error::internal("output shape").caused_by(error))
-        })?;
-        clock.add(run_time);
+        let values = session.score(input, shape, output)?;
+        let (channels, size) = output_shape(values.shape(), tiles)?;
+        let map = setup.plan.tile_size();
+        if channels != setup.encoding.channels || size != map {
+            let expected = [tiles, setup.encoding.channels, map.height, map.width];
+            return Err(Error::new(
+                ErrorKind::ModelUnsupported,
+                format!(
+                    "the model's output {:?} is not the {expected:?} seen or declared before",
+                    values.shape()
+                ),
+            )
+            .at_tensor(output));
+        }
         Ok(values)
     }
 
@@ -270,7 +280,10 @@ impl Job<'_, '_> {
             mean: self.normalisation.mean().to_vec(),
             std: self.normalisation.std().to_vec(),
             tiles: setup.plan.len(),
-            tiles_skipped: measures.skipped,
+            tiles_skipped: measures.read.skipped,
+            tiles_resumed: written.first,
+            tiles_computed: setup.lanes.computed(),
+            lanes: setup.lanes.lanes(),
             batches: measures.batches,
             batch: setup.batch,
             tile: setup.tile.width,
@@ -289,11 +302,26 @@ impl Job<'_, '_> {
             data_type: setup.encoding.data_type.to_string(),
             nodata: setup.encoding.nodata,
             provider: self.options.provider.to_string(),
-            threads: self.threads(),
+            threads: self.options.threads(),
             wall_s: wall.as_secs_f64(),
             model_s: measures.model.seconds(),
-            read_s: measures.read.seconds(),
+            read_s: measures.read.read.seconds(),
             write_s: written.clock.seconds(),
+            setup_s: measures.setup.as_secs_f64(),
+            prepare_s: measures.read.prepare.seconds(),
+            place_s: measures.place.seconds(),
+            finish_s: 0.0,
+            bottleneck: bottleneck(measures, written).to_owned(),
+            read_amplification: source
+                .pixels_read()
+                .filter(|_| written.first == 0)
+                .map(|read| read as f64 / raster.pixels() as f64),
+            bytes_read: source.pixels_read().map(|pixels| {
+                pixels * (self.channels * source.data_type().bytes()) as u64
+            }),
+            bytes_written: None,
+            memory_budget_mib: setup.memory.budget as f64 / f64::from(1 << 20),
+            memory_predicted_mib: setup.memory.predicted() as f64 / f64::from(1 << 20),
             mpx_per_s: raster.pixels() as f64 / 1e6 / wall.as_secs_f64().max(1e-9),
             peak_rss_mib: peak_rss_mib(),
             notes: self.notes(source, setup, measures),
@@ -322,24 +350,53 @@ impl Job<'_, '_> {
     }
 }
 
-/// The validity of the part of a tile that lies on the map, on the map's grid.
-fn map_validity(
+/// The stage that was busy longest: the others wait for it.
+fn bottleneck(measures: &Measures, written: &Written) -> &'static str {
+    let stages = [
+        ("model", measures.model.seconds()),
+        ("reading", measures.read.read.seconds() + measures.read.prepare.seconds()),
+        ("placing", measures.place.seconds()),
+        ("writing", written.clock.seconds()),
+    ];
+    stages.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b)).map_or("model", |(name, _)| name)
+}
+
+/// Lays down what the model gave. Gives the time it took, and whether a value left 0 to 1.
+fn place(
     setup: &Setup,
-    tile: &Tile,
-    window: Window,
-    block: &Block,
-    raster: Size,
-) -> Option<Array2<bool>> {
-    let valid = block.valid.as_ref()?;
-    let (rows, columns) = (setup.plan.y().covered(tile.row), setup.plan.x().covered(tile.column));
-    // The centre of the last map pixel may lie past the raster's edge where the scale does not divide its size.
-    let inside = |at: usize, start: i64, extent: usize| {
-        (setup.placement.source_of(at).min(extent - 1) as i64 - start) as usize
-    };
-    Some(Array2::from_shape_fn((rows.len(), columns.len()), |(i, j)| {
-        valid[[
-            inside(rows.start + i, window.y, raster.height),
-            inside(columns.start + j, window.x, raster.width),
-        ]]
-    }))
+    scored: &Receiver<Scored>,
+    output: &Output,
+    first: u64,
+) -> Result<(Stopwatch, bool)> {
+    let mut clock = Stopwatch::default();
+    let mut beyond_unit = false;
+    let mut canvas = Canvas::new(setup, first)?;
+    let map = setup.plan.tile_size();
+    for Scored { tiles, mut values, end } in scored {
+        let start = Instant::now();
+        let mut halves = match values.as_ref().map(OutputTensor::data) {
+            Some(OutputData::F16(values)) => values.iter().map(|value| value.to_f32()).collect(),
+            _ => Vec::new(),
+        };
+        let number = values.as_ref().map_or(0, |values| values.shape()[0]);
+        let samples = match values.as_mut().and_then(OutputTensor::f32_mut) {
+            Some(samples) => samples,
+            None => &mut halves,
+        };
+        // Ends at the first value of a network that gives raw scores.
+        beyond_unit = beyond_unit || samples.iter().any(|value| !(0.0..=1.0).contains(value));
+        let shape = [number, setup.encoding.channels, map.height, map.width];
+        let mut samples = ArrayViewMut4::from_shape(shape, samples)
+            .map_err(|error| Error::internal("output shape").caused_by(error))?;
+        for pending in &tiles {
+            let values = pending.slot.map(|slot| samples.index_axis_mut(Axis(0), slot));
+            let placed = canvas.place(pending, values, output);
+            placed.map_err(|error| error.at_tile(pending.step.tile.number))?;
+        }
+        if end > first {
+            output.done(end)?;
+        }
+        clock.add(start.elapsed());
+    }
+    Ok((clock, beyond_unit))
 }

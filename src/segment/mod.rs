@@ -25,16 +25,27 @@ mod evaluation_json;
 mod exactness;
 #[cfg(feature = "raster")]
 mod file;
+mod facts;
 mod job;
+mod memory;
 mod options;
 mod placement;
 mod product;
+mod reading;
 mod report;
 #[cfg(feature = "raster")]
 mod seams;
 mod segmenter;
 mod setup;
+#[cfg(feature = "raster")]
+mod sink;
+#[cfg(feature = "raster")]
+mod source;
+#[cfg(feature = "raster")]
+mod staging;
 mod stream;
+#[cfg(feature = "raster")]
+mod strip;
 mod writing;
 
 pub use array::Prediction;

@@ -124,6 +124,10 @@ pub struct SegmentOptions {
     pub provider: Provider,
     /// Threads of the model; 0 is one a processor.
     pub threads: usize,
+    /// Bytes that the job's data may take: tiles, tensors of the model's runs, what is kept of the raster, sums, queues,
+    /// GDAL's blocks; not the program, its libraries and the model's weights. A job that cannot fit is refused with the
+    /// smallest number that would do. Default: a quarter of what is free, at most 2 GiB.
+    pub memory: Option<u64>,
     /// How the model's output becomes probabilities.
     pub activation: Activation,
     /// What is written.
@@ -152,11 +156,22 @@ impl Default for SegmentOptions {
             batch: None,
             provider: Provider::default(),
             threads: 0,
+            memory: None,
             activation: Activation::default(),
             product: Product::default(),
             data_type: None,
             threshold: 0.5,
             nodata: None,
+        }
+    }
+}
+
+impl SegmentOptions {
+    /// Threads of the model: one a processor where none are asked for.
+    pub(super) fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
         }
     }
 }

@@ -41,6 +41,12 @@ pub struct Report {
     pub tiles: u64,
     /// Tiles among them that hold no valid pixel and were not run.
     pub tiles_skipped: u64,
+    /// Tiles among them that an interrupted job had done; in the order in which they come.
+    pub tiles_resumed: u64,
+    /// Tiles computed, with those that two lanes share.
+    pub tiles_computed: u64,
+    /// Lanes of tile columns that the raster was gone through in, to bound the memory.
+    pub lanes: usize,
     /// Runs of the model.
     pub batches: u64,
     /// Tiles a run.
@@ -81,12 +87,32 @@ pub struct Report {
     pub threads: usize,
     /// Seconds from the start of the job to the finished output.
     pub wall_s: f64,
-    /// Seconds in the model's runs.
+    /// Seconds until the first tile: preparing the model for its provider, choosing tiles.
+    pub setup_s: f64,
+    /// Seconds in the model's runs. The next four went on at the same time, each on a thread of its own.
     pub model_s: f64,
-    /// Seconds reading.
+    /// Seconds reading and decoding.
     pub read_s: f64,
-    /// Seconds writing, closing and checking.
+    /// Seconds normalising.
+    pub prepare_s: f64,
+    /// Seconds deciding and blending.
+    pub place_s: f64,
+    /// Seconds staging finished blocks.
     pub write_s: f64,
+    /// Seconds making the file of them, and reading it back.
+    pub finish_s: f64,
+    /// The stage that was busy longest while tiles were scored: `model`, `reading`, `placing`, `writing`.
+    pub bottleneck: String,
+    /// Pixels decoded over those of the raster; `null` for arrays and for jobs that were resumed.
+    pub read_amplification: Option<f64>,
+    /// Bytes decoded; `null` for arrays.
+    pub bytes_read: Option<u64>,
+    /// Bytes of the file written; `null` where there is none.
+    pub bytes_written: Option<u64>,
+    /// Bytes that the job's data might take, in MiB.
+    pub memory_budget_mib: f64,
+    /// Bytes that they were expected to take at most, in MiB.
+    pub memory_predicted_mib: f64,
     /// Raster megapixels a second of `wall_s`.
     pub mpx_per_s: f64,
     /// Largest resident set of the process so far, in MiB; `null` where the system does not tell.

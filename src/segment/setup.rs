@@ -1,14 +1,18 @@
 //! What is settled before the first tile: sizes, the plan, how tiles become a map.
 
+use std::ops::Range;
+
 use crate::error::{Error, ErrorKind, Result};
-use crate::geometry::Size;
+use crate::geometry::{Size, Window};
 use crate::runtime::{ProviderKind, Session};
 use crate::segment::exactness::{Exact, MOST_RECOMPUTED};
 use crate::segment::job::Job;
+use crate::segment::memory::{Memory, Needs};
 use crate::segment::options::{LARGEST_BATCH, LARGEST_TILE};
 use crate::segment::placement::Placement;
 use crate::segment::product::Encoding;
-use crate::tiling::{Blend, Plan};
+use crate::segment::stream::Source;
+use crate::tiling::{Blend, Lanes, Plan};
 
 /// All that is settled before the first tile.
 pub(super) struct Setup {
@@ -24,6 +28,33 @@ pub(super) struct Setup {
     pub(super) blend: Blend,
     /// Why so.
     pub(super) reason: String,
+    /// The order of the tiles.
+    pub(super) lanes: Lanes,
+    pub(super) memory: Memory,
+}
+
+impl Setup {
+    /// Columns of the raster that the tiles of a lane see; they may reach past its edges.
+    pub(super) fn columns_of(&self, lane: usize) -> Range<i64> {
+        let columns = self.lanes.columns(lane);
+        let window = |column: usize| {
+            let x = self.plan.x();
+            self.placement.input_window(Window::new(x.origin(column) as i64, 0, x.tile(), self.plan.y().tile()))
+        };
+        let (first, last) = (window(columns.start), window(columns.end - 1));
+        first.x..last.x + last.width as i64
+    }
+}
+
+/// How tiles lie and become a map.
+struct Tiled {
+    tile: Size,
+    overlap: (usize, usize),
+    placement: Placement,
+    plan: Plan,
+    encoding: Encoding,
+    blend: Blend,
+    reason: String,
 }
 
 /// Tile side of models of free size.
@@ -103,8 +134,25 @@ impl Job<'_, '_> {
     ///
     /// # Errors
     /// Of options that do not fit the model, of a model that does not fit the raster, and of the runtime.
-    pub(super) fn set_up(&self, session: &mut Session, raster: Size) -> Result<Setup> {
+    pub(super) fn set_up(&self, session: &mut Session, source: &dyn Source) -> Result<Setup> {
         let batch = self.batch()?;
+        let Tiled { tile, overlap, placement, plan, encoding, blend, reason } =
+            self.tiled(session, source.size(), batch)?;
+        let needs =
+            Needs { source, plan: &plan, placement, encoding: &encoding, blend, tile, batch };
+        let (lanes, memory) = self.lanes(&needs)?;
+        tracing::info!(
+            "memory: at most {} MiB expected of {} MiB ({}), {} lanes",
+            memory.predicted().div_ceil(1 << 20),
+            memory.budget >> 20,
+            memory.shares(),
+            lanes.lanes()
+        );
+        let fixed_batch = self.model.contract().batch().is_some();
+        Ok(Setup { tile, overlap, batch, fixed_batch, placement, plan, encoding, blend, reason, lanes, memory })
+    }
+
+    fn tiled(&self, session: &mut Session, raster: Size, batch: usize) -> Result<Tiled> {
         let (blend, reason) = match self.options.blend {
             Blend::Exact => return self.exact_setup(session, self.exact(raster, batch)?, batch, "asked for"),
             Blend::Auto => match self.exact(raster, batch) {
@@ -153,7 +201,7 @@ impl Job<'_, '_> {
     }
 
     /// With tiles of which only what is right is kept.
-    fn exact_setup(&self, session: &mut Session, exact: Exact, batch: usize, reason: &str) -> Result<Setup> {
+    fn exact_setup(&self, session: &mut Session, exact: Exact, batch: usize, reason: &str) -> Result<Tiled> {
         let Exact { tile, placement, plan } = exact;
         self.check_batch(batch, self.channels, tile)?;
         let contract = self.model.contract();
@@ -165,9 +213,8 @@ impl Job<'_, '_> {
         let encoding = Encoding::settle(self.options, channels, contract.has_activation())?;
         let on_raster = |pixels: usize| pixels * placement.input_step / placement.output_step;
         let overlap = (on_raster(plan.x().overlap()), on_raster(plan.y().overlap()));
-        let fixed_batch = contract.batch().is_some();
         let (blend, reason) = (Blend::Exact, reason.to_owned());
-        Ok(Setup { tile, overlap, batch, fixed_batch, placement, plan, encoding, blend, reason })
+        Ok(Tiled { tile, overlap, placement, plan, encoding, blend, reason })
     }
 
     /// With tiles that share what the options say.
@@ -178,7 +225,7 @@ impl Job<'_, '_> {
         batch: usize,
         blend: Blend,
         reason: String,
-    ) -> Result<Setup> {
+    ) -> Result<Tiled> {
         let contract = self.model.contract();
         let tile = self.tile_size()?;
         self.check_batch(batch, self.channels, tile)?;
@@ -213,8 +260,7 @@ impl Job<'_, '_> {
         // Steps are whole multiples of the scale, so the tiles may share more than was asked for.
         let on_raster = |pixels: usize| pixels * placement.input_step / placement.output_step;
         let overlap = (on_raster(plan.x().overlap()), on_raster(plan.y().overlap()));
-        let fixed_batch = contract.batch().is_some();
-        Ok(Setup { tile, overlap, batch, fixed_batch, placement, plan, encoding, blend, reason })
+        Ok(Tiled { tile, overlap, placement, plan, encoding, blend, reason })
     }
 
     /// Channels and size of the output for a tile of zeros.

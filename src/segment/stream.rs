@@ -1,6 +1,8 @@
 //! Where a job's pixels come from and where they go. Files and arrays are two forms of the same thing, so both are
 //! tiled, blended and decided by one job.
 
+use std::ops::Range;
+
 use ndarray::Array2;
 
 use crate::error::Result;
@@ -16,8 +18,8 @@ pub(super) struct Block {
     pub(super) valid: Option<Array2<bool>>,
 }
 
-/// Where pixels come from.
-pub(super) trait Source {
+/// Where pixels come from. They are read on another thread than the one that began.
+pub(super) trait Source: Send {
     /// The raster's size.
     fn size(&self) -> Size;
 
@@ -27,12 +29,34 @@ pub(super) trait Source {
     /// Nodata values of the bands that are read.
     fn nodata(&self) -> &[Option<f64>];
 
+    /// The windows that come next lie within these columns, and their rows hardly go back: worth knowing for what reads
+    /// more than it is asked for.
+    fn enter(&mut self, columns: Range<i64>) {
+        let _ = columns;
+    }
+
     /// Reads a window, which may reach past any edge.
     fn read(&mut self, window: Window) -> Result<Block>;
+
+    /// Bytes that it keeps while windows of so many rows are read within so many columns.
+    fn strip_bytes(&self, columns: usize, rows: usize) -> u64 {
+        let _ = (columns, rows);
+        0
+    }
+
+    /// Width of what can be read at once, in pixels; 0 where the windows simply lie in memory.
+    fn block_width(&self) -> usize {
+        0
+    }
+
+    /// Pixels decoded so far, where windows do not simply lie in memory.
+    fn pixels_read(&self) -> Option<u64> {
+        None
+    }
 }
 
-/// The shape of what is written.
-#[derive(Debug, Clone, PartialEq)]
+/// What is written: its shape, and what it depends on.
+#[derive(Debug, Clone)]
 pub(super) struct Layout {
     pub(super) size: Size,
     pub(super) bands: usize,
@@ -46,14 +70,25 @@ pub(super) struct Layout {
     pub(super) classes: Option<usize>,
     /// Channels of the model's output.
     pub(super) channels: usize,
+    /// Steps of the job.
+    pub(super) steps: u64,
+    /// All of model and options that the samples depend on, by name.
+    pub(super) facts: Vec<(&'static str, String)>,
 }
 
 /// Where pixels go. Blocks are written on another thread than the one that began.
 pub(super) trait Sink: Send {
-    /// Called once, before the first write.
-    fn begin(&mut self, layout: &Layout) -> Result<()>;
+    /// Called once, before the first write. Gives the number of steps whose blocks are there from an earlier job that was
+    /// interrupted, after showing these blocks to `seen`; they are not written again.
+    fn begin(&mut self, layout: &Layout, seen: &mut dyn FnMut(&Samples)) -> Result<u64>;
 
     /// Writes `[bands, H, W]` at a window that lies fully inside. Windows come in no particular order and cover
     /// every pixel exactly once.
     fn write(&mut self, window: Window, samples: Samples) -> Result<()>;
+
+    /// All blocks of the steps before this number are written.
+    fn done(&mut self, steps: u64) -> Result<()> {
+        let _ = steps;
+        Ok(())
+    }
 }

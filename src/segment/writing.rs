@@ -1,22 +1,31 @@
 //! Writes blocks on a thread of its own, so that compression and disks do not keep the model waiting.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::geometry::Window;
 use crate::metrics::Stopwatch;
 use crate::segment::options::Product;
 use crate::segment::product::Encoding;
-use crate::segment::stream::Sink;
+use crate::segment::stream::{Layout, Sink};
 use crate::tensor::Samples;
 
 /// Blocks that may wait to be written.
-const QUEUE: usize = 4;
+pub(super) const QUEUE: usize = 4;
+
+/// What the writer is given.
+#[derive(Debug)]
+enum Piece {
+    Block(Window, Samples),
+    /// All blocks of the steps before this number have come.
+    Done(u64),
+}
 
 /// Where finished blocks go.
 #[derive(Debug)]
 pub(super) struct Output {
-    blocks: SyncSender<(Window, Samples)>,
+    pieces: SyncSender<Piece>,
 }
 
 impl Output {
@@ -25,7 +34,19 @@ impl Output {
     /// # Errors
     /// Where the writer has stopped; its own error is the job's.
     pub(super) fn write(&self, window: Window, samples: Samples) -> Result<()> {
-        self.blocks.send((window, samples)).map_err(|_| Error::internal("the writer has stopped"))
+        self.hand_over(Piece::Block(window, samples))
+    }
+
+    /// Says that all blocks of the steps before this number were handed over.
+    ///
+    /// # Errors
+    /// As [`Output::write`].
+    pub(super) fn done(&self, steps: u64) -> Result<()> {
+        self.hand_over(Piece::Done(steps))
+    }
+
+    fn hand_over(&self, piece: Piece) -> Result<()> {
+        self.pieces.send(piece).map_err(|_| Error::internal("the writer has stopped"))
     }
 }
 
@@ -38,12 +59,14 @@ pub(super) struct Written {
     /// Pixels of each class; `None` where no classes are written.
     pub(super) class_pixels: Option<Vec<u64>>,
     nodata_pixels: u64,
+    /// Steps that were there before.
+    pub(super) first: u64,
 }
 
 impl Written {
     fn new(encoding: &Encoding) -> Written {
         let class_pixels = (encoding.product == Product::Classes).then(|| vec![0; encoding.classes()]);
-        Written { clock: Stopwatch::default(), nodata: encoding.nodata, class_pixels, nodata_pixels: 0 }
+        Written { clock: Stopwatch::default(), nodata: encoding.nodata, class_pixels, nodata_pixels: 0, first: 0 }
     }
 
     /// Pixels written as nodata; `None` where no classes are written.
@@ -64,34 +87,49 @@ impl Written {
         }
     }
 
-    fn take(&mut self, blocks: Receiver<(Window, Samples)>, sink: &mut dyn Sink) -> Result<()> {
-        for (window, samples) in blocks {
-            match &samples {
-                Samples::U8(block) => self.count(block.iter().map(|class| usize::from(*class))),
-                Samples::U16(block) => self.count(block.iter().map(|class| usize::from(*class))),
-                _ => {}
+    fn see(&mut self, samples: &Samples) {
+        match samples {
+            Samples::U8(block) => self.count(block.iter().map(|class| usize::from(*class))),
+            Samples::U16(block) => self.count(block.iter().map(|class| usize::from(*class))),
+            _ => {}
+        }
+    }
+
+    fn take(&mut self, pieces: Receiver<Piece>, sink: &mut dyn Sink) -> Result<()> {
+        for piece in pieces {
+            let start = Instant::now();
+            match piece {
+                Piece::Block(window, samples) => {
+                    self.see(&samples);
+                    sink.write(window, samples)?;
+                }
+                Piece::Done(steps) => sink.done(steps)?,
             }
-            self.clock.time(|| sink.write(window, samples))?;
+            self.clock.add(start.elapsed());
         }
         Ok(())
     }
 }
 
-/// Does `work`, and writes meanwhile what it hands over, in the order in which it does. All is written when this returns.
+/// Begins the output, does `work` from the first step whose blocks are not there yet, and writes meanwhile what it hands
+/// over, in the order in which it does. All is written when this returns.
 ///
 /// # Errors
 /// The sink's, which stops the work; else the work's.
 pub(super) fn written<R>(
     sink: &mut dyn Sink,
     encoding: &Encoding,
-    work: impl FnOnce(&Output) -> Result<R>,
+    layout: &Layout,
+    work: impl FnOnce(&Output, u64) -> Result<R>,
 ) -> Result<(R, Written)> {
+    let mut written = Written::new(encoding);
+    written.first = sink.begin(layout, &mut |samples| written.see(samples))?;
+    let first = written.first;
     std::thread::scope(|scope| {
-        let (blocks, waiting) = sync_channel(QUEUE);
-        let mut written = Written::new(encoding);
+        let (pieces, waiting) = sync_channel(QUEUE);
         let writer = scope.spawn(move || written.take(waiting, sink).map(|()| written));
-        let output = Output { blocks };
-        let done = work(&output);
+        let output = Output { pieces };
+        let done = work(&output, first);
         // The writer ends when no more can come.
         drop(output);
         let written = writer.join().map_err(|_| Error::internal("the writer panicked"))?;
@@ -106,17 +144,41 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::segment::options::SegmentOptions;
-    use crate::segment::stream::Layout;
+    use crate::geometry::Size;
+    use crate::tensor::DataType;
     use ndarray::Array3;
 
     /// Keeps what comes; fails at a block.
     struct Kept {
         rows: Vec<i64>,
         fails_at: usize,
+        /// Rows of an earlier job.
+        there: u64,
+    }
+
+    fn layout() -> Layout {
+        Layout {
+            size: Size::new(3, 50),
+            bands: 1,
+            data_type: DataType::U8,
+            nodata: 255.0,
+            scale: (1, 1),
+            unit: None,
+            classes: Some(3),
+            channels: 3,
+            steps: 50,
+            facts: Vec::new(),
+        }
     }
 
     impl Sink for Kept {
-        fn begin(&mut self, _: &Layout) -> Result<()> {
+        fn begin(&mut self, _: &Layout, seen: &mut dyn FnMut(&Samples)) -> Result<u64> {
+            (0..self.there).for_each(|row| seen(&block(row as i64).1));
+            Ok(self.there)
+        }
+
+        fn done(&mut self, steps: u64) -> Result<()> {
+            assert_eq!(self.rows.len() as u64, steps - self.there);
             Ok(())
         }
 
@@ -141,8 +203,8 @@ mod tests {
 
     #[test]
     fn blocks_are_written_in_their_order_and_counted() {
-        let mut sink = Kept { rows: Vec::new(), fails_at: usize::MAX };
-        let (result, done) = written(&mut sink, &encoding(), |output| {
+        let mut sink = Kept { rows: Vec::new(), fails_at: usize::MAX, there: 0 };
+        let (result, done) = written(&mut sink, &encoding(), &layout(), |output, _| {
             for row in 0..50 {
                 let (window, samples) = block(row);
                 output.write(window, samples)?;
@@ -156,10 +218,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_counts_and_is_not_written_again() {
+        let mut sink = Kept { rows: Vec::new(), fails_at: usize::MAX, there: 20 };
+        let (first, done) = written(&mut sink, &encoding(), &layout(), |output, first| {
+            for row in first..50 {
+                let (window, samples) = block(row as i64);
+                output.write(window, samples)?;
+                output.done(row + 1)?;
+            }
+            Ok(first)
+        })
+        .unwrap();
+        assert_eq!((first, done.first, done.class_pixels.clone()), (20, 20, Some(vec![50, 50, 0])));
+        assert_eq!((done.nodata_pixels(), sink.rows.len()), (Some(50), 30));
+    }
+
+    #[test]
     fn the_errors_of_the_sink_end_the_work_and_are_told() {
-        let mut sink = Kept { rows: Vec::new(), fails_at: 3 };
+        let mut sink = Kept { rows: Vec::new(), fails_at: 3, there: 0 };
         let mut handed_over = 0;
-        let error = written(&mut sink, &encoding(), |output| {
+        let error = written(&mut sink, &encoding(), &layout(), |output, _| {
             for row in 0..1000 {
                 let (window, samples) = block(row);
                 output.write(window, samples)?;
@@ -171,8 +249,8 @@ mod tests {
         assert_eq!((error.kind(), sink.rows.len()), (ErrorKind::Io, 3));
         assert!(handed_over < 1000, "{handed_over}");
         // Of the work where the sink is well.
-        let mut sink = Kept { rows: Vec::new(), fails_at: usize::MAX };
-        let error = written(&mut sink, &encoding(), |output| {
+        let mut sink = Kept { rows: Vec::new(), fails_at: usize::MAX, there: 0 };
+        let error = written(&mut sink, &encoding(), &layout(), |output, _| {
             let (window, samples) = block(0);
             output.write(window, samples)?;
             Err::<(), _>(Error::new(ErrorKind::Cancelled, "enough"))

@@ -1,0 +1,188 @@
+//! How much memory a job takes, settled before it begins.
+//!
+//! What grows with tiles and with the width of the raster is bounded: the raster is gone through in lanes of tile columns
+//! that are as wide as the budget allows, so that neither a band of the source nor sums that wait for the next row of tiles
+//! ever span more than a lane. What grows with the height is on disk.
+
+use crate::autodiff::liveness::liveness;
+use crate::error::{Error, ErrorKind, Result};
+use crate::geometry::Size;
+use crate::metrics::available_memory_bytes;
+use crate::onnx::{InputShapes, specialise};
+use crate::segment::job::Job;
+use crate::segment::options::SegmentOptions;
+use crate::segment::placement::Placement;
+use crate::segment::product::Encoding;
+use crate::segment::reading::BATCHES;
+use crate::segment::stream::Source;
+use crate::segment::writing::QUEUE;
+use crate::tiling::{Accumulator, Blend, Lanes, Plan};
+
+/// Most memory where nobody says how much.
+const MOST: u64 = 2 << 30;
+
+/// Most memory for the tensors of a run where nobody says how much in all. Not a part of what is free: the same job would
+/// have other tiles from day to day, and with them other last bits.
+const MOST_TENSORS: u64 = 1 << 30;
+
+/// A lane need not be wider than what takes so much: wider ones would save few tiles, and the memory would grow with the
+/// raster up to the budget.
+const WIDE_ENOUGH: u64 = 36 << 20;
+
+/// Most of GDAL's cache of decoded blocks: what it needs beside the strips that a job keeps itself.
+const MOST_CACHE: u64 = 32 << 20;
+
+/// Outputs of the model: one that it makes, one that waits, one that is laid down.
+const OUTPUTS: u64 = 3;
+
+/// A part of the memory.
+pub(super) type Item = (&'static str, u64);
+
+/// The memory of a job.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Memory {
+    /// Bytes that all of it must fit into.
+    pub(super) budget: u64,
+    /// What is needed at most, in bytes, by what it is for.
+    pub(super) items: Vec<Item>,
+}
+
+impl Memory {
+    /// Bytes that the job takes at most, beside program, libraries and the model's weights.
+    pub(super) fn predicted(&self) -> u64 {
+        self.items.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// GDAL's share.
+    pub(super) fn cache(budget: u64) -> u64 {
+        (budget / 8).clamp(1 << 20, MOST_CACHE)
+    }
+
+    /// "tiles 12 MiB, strip 30 MiB".
+    pub(super) fn shares(&self) -> String {
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let shares: Vec<String> = self
+            .items
+            .iter()
+            .filter(|(_, bytes)| *bytes >= 1 << 19)
+            .map(|(name, bytes)| format!("{name} {} MiB", mib(*bytes)))
+            .collect();
+        shares.join(", ")
+    }
+}
+
+/// What the memory of a job depends on.
+pub(super) struct Needs<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) plan: &'a Plan,
+    pub(super) placement: Placement,
+    pub(super) encoding: &'a Encoding,
+    pub(super) blend: Blend,
+    pub(super) tile: Size,
+    pub(super) batch: usize,
+}
+
+impl SegmentOptions {
+    /// Bytes that a job may take: what was asked for, else a quarter of what is free, at most 2 GiB.
+    pub(super) fn budget(&self) -> u64 {
+        self.memory.unwrap_or_else(|| available_memory_bytes().map_or(MOST, |free| (free / 4).min(MOST)))
+    }
+}
+
+impl Job<'_, '_> {
+    /// Bytes that the tensors of a run may take where the tile is free: half of the budget.
+    pub(super) fn tensor_budget(&self) -> u64 {
+        match self.options.memory {
+            Some(asked) => asked / 2,
+            None => (self.options.budget() / 2).min(MOST_TENSORS),
+        }
+    }
+
+    /// Cuts the raster into lanes that fit, and says what all takes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`] where the narrowest lanes do not fit into what was asked for, or into all that is free.
+    pub(super) fn lanes(&self, needs: &Needs<'_>) -> Result<(Lanes, Memory)> {
+        let budget = self.options.budget();
+        let fixed = self.fixed(needs, budget);
+        let rest = budget.saturating_sub(fixed.iter().map(|(_, bytes)| bytes).sum());
+        let columns = needs.plan.x().len();
+        let of = |columns: usize| {
+            let lanes = Lanes::new(needs.plan, needs.blend, columns);
+            let items = lane_items(needs, &lanes);
+            (lanes, items)
+        };
+        let fits = |columns: usize, most: u64| of(columns).1.iter().map(|(_, bytes)| bytes).sum::<u64>() <= most;
+        // A file whose blocks are as wide as the raster is decoded whole for every lane.
+        let whole = needs.source.block_width() >= needs.plan.raster().width.min(needs.source.size().width);
+        let most = if whole && fits(columns, rest) { rest } else { rest.min(WIDE_ENOUGH) };
+        let (mut low, mut high) = (1, columns);
+        while low < high {
+            let middle = (low + high).div_ceil(2);
+            if fits(middle, most) { low = middle } else { high = middle - 1 }
+        }
+        let (lanes, items) = of(low);
+        let memory = Memory { budget, items: fixed.into_iter().chain(items).collect() };
+        let limit = match self.options.memory {
+            Some(asked) => asked,
+            None => available_memory_bytes().unwrap_or(u64::MAX),
+        };
+        let needed = memory.predicted();
+        if needed <= limit {
+            return Ok((lanes, memory));
+        }
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let what = if self.options.memory.is_some() { "the limit" } else { "what is free" };
+        Err(Error::new(
+            ErrorKind::OutOfMemory,
+            format!(
+                "the job needs {} MiB, {what} is {} MiB: expected a limit of at least {} MiB, smaller tiles or a smaller batch ({})",
+                mib(needed),
+                limit >> 20,
+                mib(needed),
+                memory.shares()
+            ),
+        ))
+    }
+
+    /// What does not depend on the lanes.
+    fn fixed(&self, needs: &Needs<'_>, budget: u64) -> Vec<Item> {
+        let batch = needs.batch as u64;
+        let input = batch * needs.tile.pixels() * self.channels as u64;
+        let map = needs.plan.tile_size().pixels();
+        let output = batch * map * needs.encoding.channels as u64;
+        let sample = needs.source.data_type().bytes() as u64;
+        let block = map * (needs.encoding.bands() * needs.encoding.data_type.bytes()) as u64;
+        let ends = 4 * (input + output);
+        vec![
+            ("model", self.tensor_bytes(needs.tile, needs.batch).unwrap_or(ends).saturating_sub(ends)),
+            ("tiles", 4 * (BATCHES as u64 * input + OUTPUTS * output) + (sample + 1) * input),
+            // Those in the queue, one at each end, and the bytes of one on their way to the disk.
+            ("blocks", (QUEUE as u64 + 3) * block),
+            ("GDAL", if needs.source.block_width() > 0 { Memory::cache(budget) } else { 0 }),
+        ]
+    }
+
+    /// Most bytes of tensors alive in a run of a batch of tiles; none where the graph cannot be followed.
+    pub(super) fn tensor_bytes(&self, tile: Size, batch: usize) -> Option<u64> {
+        let contract = self.model.contract();
+        let shape = vec![batch, self.channels, tile.height, tile.width];
+        let shapes = InputShapes::from([(contract.input().to_owned(), shape)]);
+        let graph = specialise(self.model.document(), &shapes, Some(&[contract.output()])).ok()?;
+        let ends: u64 = graph.inputs().iter().chain(graph.outputs()).map(|id| graph.kind(*id).bytes()).sum();
+        let live = liveness(&graph, graph.outputs(), graph.nodes().len());
+        Some(live.peak + ends)
+    }
+}
+
+/// What depends on the lanes.
+fn lane_items(needs: &Needs<'_>, lanes: &Lanes) -> Vec<Item> {
+    let on_raster = |pixels: usize| pixels * needs.placement.input_step / needs.placement.output_step;
+    let margins = 2 * needs.placement.margin.0;
+    let strip = needs.source.strip_bytes(on_raster(lanes.most_width()) + margins, needs.tile.height);
+    let sums = match needs.blend.is_cut() {
+        true => 0,
+        false => Accumulator::bytes(needs.plan, lanes, needs.encoding.channels),
+    };
+    vec![("strip of the raster", strip), ("sums", sums)]
+}

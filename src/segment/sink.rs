@@ -1,0 +1,152 @@
+//! A GeoTIFF as the end of a job.
+
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::geometry::Window;
+use crate::picture::Palette;
+use crate::raster::{Georeference, OverviewResampling, WriteSpec, check_encode};
+use crate::segment::file::FileOptions;
+use crate::segment::staging::{Fingerprint, Staging};
+use crate::segment::stream::{Layout, Sink};
+use crate::tensor::{DataType, Samples};
+
+/// The raster that a job makes: its blocks are staged, and it is written when all are there.
+pub(super) struct FileSink<'a> {
+    pub(super) output: &'a Path,
+    pub(super) options: &'a FileOptions,
+    pub(super) georeference: Georeference,
+    pub(super) class_names: Option<Vec<String>>,
+    /// File name of the model.
+    pub(super) model: Option<String>,
+    /// What the samples depend on, of the raster.
+    pub(super) facts: Vec<(&'static str, String)>,
+    pub(super) threads: usize,
+    work: Option<Work>,
+}
+
+struct Work {
+    spec: WriteSpec,
+    staging: Staging,
+    steps: u64,
+}
+
+impl<'a> FileSink<'a> {
+    pub(super) fn new(output: &'a Path, options: &'a FileOptions, georeference: Georeference) -> FileSink<'a> {
+        FileSink {
+            output,
+            options,
+            georeference,
+            class_names: None,
+            model: None,
+            facts: Vec::new(),
+            threads: 1,
+            work: None,
+        }
+    }
+
+    /// Makes the raster of what was staged.
+    pub(super) fn finish(&mut self, go_on: &mut dyn FnMut(f64) -> bool) -> Result<()> {
+        let work = self.work.as_mut().ok_or_else(|| Error::internal("a job without output"))?;
+        work.staging.finish(&work.spec, self.options.overwrite, go_on)
+    }
+
+    /// After a failure: what is worth going on with stays, and the error says so.
+    pub(super) fn abandon(&mut self, error: Error) -> Error {
+        match self.work.take() {
+            Some(work) => work.staging.abandon(error, work.steps),
+            None => error,
+        }
+    }
+
+    /// After a failure that makes the work worthless.
+    pub(super) fn discard(&mut self) {
+        if let Some(mut work) = self.work.take() {
+            work.staging.remove();
+        }
+    }
+
+    fn spec(&self, layout: &Layout) -> Result<WriteSpec> {
+        let mut spec = WriteSpec::new(layout.size, layout.bands, layout.data_type);
+        let (output_step, input_step) = layout.scale;
+        let scale = output_step as f64 / input_step as f64;
+        spec.georeference =
+            if scale == 1.0 { self.georeference.clone() } else { self.georeference.scaled(scale, scale) };
+        spec.nodata = Some(layout.nodata);
+        spec.format = self.options.format;
+        spec.compression = self.options.compression;
+        spec.overwrite = self.options.overwrite;
+        spec.threads = self.threads;
+        spec.level = self.options.level;
+        spec.metadata = vec![("TIFFTAG_SOFTWARE".into(), format!("glebe {}", env!("CARGO_PKG_VERSION")))];
+        if let Some(model) = &self.model {
+            spec.metadata.push(("GLEBE_MODEL".into(), model.clone()));
+        }
+        if let Some(unit) = layout.unit {
+            spec.metadata.push(("GLEBE_PROBABILITY_UNIT".into(), unit.to_string()));
+        }
+        let names = named_classes(self.class_names.as_deref(), layout.classes.unwrap_or(layout.channels))?;
+        match layout.classes {
+            Some(classes) => {
+                spec.overview_resampling = OverviewResampling::Nearest;
+                if layout.data_type == DataType::U8 {
+                    let palette = match &names {
+                        Some(names) => Palette::for_names(names),
+                        None => Palette::for_classes(classes),
+                    };
+                    spec.colors = Some(palette.colors().to_vec());
+                }
+                spec.categories = names;
+            }
+            None => {
+                spec.overview_resampling = OverviewResampling::Average;
+                spec.band_names = match names {
+                    // The one band of a binary model is the probability of its class 1.
+                    Some(names) if names.len() == layout.bands => names,
+                    Some(names) if layout.bands == 1 => names.into_iter().skip(1).take(1).collect(),
+                    _ => (0..layout.bands).map(|band| format!("class {band}")).collect(),
+                };
+            }
+        }
+        Ok(spec)
+    }
+}
+
+impl Sink for FileSink<'_> {
+    fn begin(&mut self, layout: &Layout, seen: &mut dyn FnMut(&Samples)) -> Result<u64> {
+        let spec = self.spec(layout)?;
+        check_encode(&spec).map_err(|error| error.at_path(self.output))?;
+        let mut fingerprint = Fingerprint::default();
+        for (name, value) in layout.facts.iter().chain(&self.facts) {
+            fingerprint.add(name, value);
+        }
+        let shape = (layout.size, layout.bands, layout.data_type);
+        let staging = Staging::open(self.output, self.options.leftovers(), &fingerprint, shape, seen)?;
+        let first = staging.steps().min(layout.steps);
+        self.work = Some(Work { spec, staging, steps: layout.steps });
+        Ok(first)
+    }
+
+    fn write(&mut self, window: Window, samples: Samples) -> Result<()> {
+        let work = self.work.as_mut().ok_or_else(|| Error::internal("write before begin"))?;
+        work.staging.write(window, &samples)
+    }
+
+    fn done(&mut self, steps: u64) -> Result<()> {
+        let work = self.work.as_mut().ok_or_else(|| Error::internal("write before begin"))?;
+        work.staging.done(steps)
+    }
+}
+
+/// The names, if there is one a class; a one-channel model may have names for its two classes.
+pub(super) fn named_classes(names: Option<&[String]>, classes: usize) -> Result<Option<Vec<String>>> {
+    match names {
+        None => Ok(None),
+        Some(names) if names.len() == classes || (classes == 1 && names.len() == 2) => {
+            Ok(Some(names.to_vec()))
+        }
+        Some(names) => {
+            Err(Error::new(ErrorKind::Mismatch, format!("{} class names for {classes} classes", names.len())))
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Where the blocks of a map are until all are there.
+//!
+//! Beside the output `map.tif` stands the folder `map.tif.part` while a job is at work: `samples` holds what is done, and
+//! `journal` says which steps that is, of which job, with checksums. When all is done the raster is made of it, as `map.tif` in
+//! the folder, synced, and put in its place; the folder goes. So the finished file depends on the samples alone, not on
+//! when and in how many goes they came, and a process that ends at any moment leaves either no output or a whole one.
+//!
+//! Samples are written before the journal says so. Neither is synced block by block: after a power failure the checksums
+//! tell how far the file system got.
+
+mod fingerprint;
+mod journal;
+mod samples;
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub(super) use fingerprint::Fingerprint;
+use journal::{Entry, Journal, Record};
+use samples::Store;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::file::StagedFile;
+use crate::geometry::{Size, Window};
+use crate::raster::{WriteSpec, encode};
+use crate::segment::file::Leftovers;
+use crate::tensor::{DataType, Samples};
+
+/// A job's unfinished map. One process at a time has it.
+#[derive(Debug)]
+pub(super) struct Staging {
+    folder: PathBuf,
+    output: PathBuf,
+    /// `None` once the folder goes.
+    open: Option<Open>,
+    /// Blocks that the journal does not know yet.
+    fresh: Vec<Entry>,
+    /// Steps that the journal knows.
+    steps: u64,
+    /// The finished file, where an earlier process got so far.
+    finished: Option<Vec<u64>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    store: Store,
+    journal: Journal,
+    /// Held while the job is at work; the system gives it back whatever ends the process.
+    _lock: File,
+}
+
+impl Staging {
+    /// The folder beside an output.
+    pub(super) fn folder(output: &Path) -> PathBuf {
+        let mut name = output.file_name().unwrap_or_default().to_owned();
+        name.push(".part");
+        output.with_file_name(name)
+    }
+
+    /// Says before any work whether the job can go on to this output: it must be free, or free to be replaced, or what the
+    /// leftovers are of.
+    pub(super) fn check(output: &Path, leftovers: Leftovers, overwrite: bool) -> Result<()> {
+        let folder = Staging::folder(output);
+        let there = match fs::symlink_metadata(&folder) {
+            Ok(about) if about.is_dir() => true,
+            Ok(_) => {
+                let message = "the place for unfinished work is taken by something that is no folder";
+                return Err(Error::new(ErrorKind::AlreadyExists, message).at_path(folder));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(Error::io("look at", &folder, error)),
+        };
+        let placed = there && leftovers == Leftovers::Resume && Staging::is_placed(&folder, output);
+        if !placed {
+            drop(StagedFile::new(output, overwrite)?);
+        }
+        if there && leftovers == Leftovers::Refuse {
+            let message = match Staging::lock(&folder) {
+                Err(error) => return Err(error),
+                Ok(_) => "an interrupted job has left its work here: resume goes on with it, overwrite starts afresh",
+            };
+            return Err(Error::new(ErrorKind::AlreadyExists, message).at_path(folder));
+        }
+        Ok(())
+    }
+
+    /// Whether the journal in the folder says that the output is its own finished file.
+    fn is_placed(folder: &Path, output: &Path) -> bool {
+        let Ok(Some((_, _, records))) = Journal::open(&folder.join("journal")) else { return false };
+        let finished = records.into_iter().find_map(|record| match record {
+            Record::Finished { identity } => Some(identity),
+            Record::Done { .. } => None,
+        });
+        finished.is_some_and(|finished| identity(output).is_some_and(|own| own == finished))
+    }
+
+    /// Opens the staging of a job, or goes on with what there is of it. `seen` is shown each block that is there already.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`] where another process is at work here, and for leftovers that are to be left alone;
+    /// [`ErrorKind::Mismatch`] for leftovers of another job, with what differs; [`ErrorKind::Io`].
+    pub(super) fn open(
+        output: &Path,
+        leftovers: Leftovers,
+        fingerprint: &Fingerprint,
+        (size, bands, data_type): (Size, usize, DataType),
+        seen: &mut dyn FnMut(&Samples),
+    ) -> Result<Staging> {
+        let folder = Staging::folder(output);
+        let mut staging = Staging {
+            folder: folder.clone(),
+            output: output.into(),
+            open: None,
+            fresh: Vec::new(),
+            steps: 0,
+            finished: None,
+        };
+        match fs::create_dir(&folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match leftovers {
+                Leftovers::Refuse => {
+                    let message = "another job is writing this output, or has left its work here";
+                    return Err(Error::new(ErrorKind::AlreadyExists, message).at_path(folder));
+                }
+                Leftovers::Resume => {
+                    if staging.resume(fingerprint, (size, bands, data_type), seen)? {
+                        return Ok(staging);
+                    }
+                }
+                Leftovers::Discard => drop(Staging::lock(&folder)?),
+            },
+            Err(error) => return Err(Error::io("create the folder for unfinished work", &folder, error)),
+        }
+        // Nothing of what may be there is of use.
+        let clear = |name: &str| match fs::remove_file(folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove what an earlier job has left", folder.join(name), error))
+            }
+            _ => Ok(()),
+        };
+        clear("journal")?;
+        clear("samples")?;
+        let begin = || {
+            let journal = Journal::create(&folder.join("journal"), &fingerprint.encode())?;
+            let lock = Staging::lock(&folder)?.ok_or_else(|| Error::internal("a journal that is not there"))?;
+            let store = Store::open(&folder.join("samples"), size, bands, data_type)?;
+            Ok(Open { store, journal, _lock: lock })
+        };
+        match begin() {
+            Ok(open) => staging.open = Some(open),
+            Err(error) => {
+                staging.remove();
+                return Err(error);
+            }
+        }
+        Ok(staging)
+    }
+
+    /// Takes up what is there; false where it is nothing.
+    fn resume(
+        &mut self,
+        fingerprint: &Fingerprint,
+        (size, bands, data_type): (Size, usize, DataType),
+        seen: &mut dyn FnMut(&Samples),
+    ) -> Result<bool> {
+        let Some(lock) = Staging::lock(&self.folder)? else { return Ok(false) };
+        let Some((mut journal, head, records)) = Journal::open(&self.folder.join("journal"))? else {
+            return Ok(false);
+        };
+        let differences = match Fingerprint::decode(&head) {
+            Some(then) => fingerprint.differences(&then),
+            None => vec!["it was begun by another version".to_owned()],
+        };
+        if !differences.is_empty() {
+            let message = format!("what was left here is of another job: {}", differences.join("; "));
+            return Err(Error::new(ErrorKind::Mismatch, message).at_path(&self.folder));
+        }
+        let store = Store::open(&self.folder.join("samples"), size, bands, data_type)?;
+        let mut kept = 0;
+        for record in &records {
+            match record {
+                Record::Done { steps, entries } => {
+                    if !entries.iter().try_fold(true, |sound, own| {
+                        Ok::<_, Error>(sound && Staging::is_sound(&store, size, own, seen)?)
+                    })? {
+                        break;
+                    }
+                    self.steps = *steps;
+                }
+                Record::Finished { identity } => self.finished = Some(identity.clone()),
+            }
+            kept += 1;
+        }
+        if kept < records.len() {
+            tracing::warn!(folder = %self.folder.display(), steps = self.steps, "later blocks are damaged and are made anew");
+            journal.truncate(head.len(), &records, kept)?;
+            self.finished = None;
+        }
+        self.open = Some(Open { store, journal, _lock: lock });
+        Ok(true)
+    }
+
+    fn is_sound(store: &Store, size: Size, entry: &Entry, seen: &mut dyn FnMut(&Samples)) -> Result<bool> {
+        if entry.window.clip(size) != Some(entry.window) {
+            return Ok(false);
+        }
+        Ok(match store.read(entry.window)? {
+            Some((samples, sum)) if sum == entry.sum => {
+                seen(&samples);
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// The lock of the folder; none where there is no journal to lock.
+    fn lock(folder: &Path) -> Result<Option<File>> {
+        let path = folder.join("journal");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("open the journal", &path, error)),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => {
+                let message = "another job is writing this output";
+                Err(Error::new(ErrorKind::AlreadyExists, message).at_path(folder))
+            }
+            // File systems without locks: two processes at once are the user's own care there.
+            Err(TryLockError::Error(_)) => Ok(Some(file)),
+        }
+    }
+
+    fn parts(&mut self) -> Result<&mut Open> {
+        self.open.as_mut().ok_or_else(|| Error::internal("staging that is closed"))
+    }
+
+    /// Steps that are done, of an earlier process or this one.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Writes a block.
+    pub(super) fn write(&mut self, window: Window, samples: &Samples) -> Result<()> {
+        let sum = self.parts()?.store.write(window, samples)?;
+        self.fresh.push(Entry { window, sum });
+        Ok(())
+    }
+
+    /// All blocks of the steps before this number are written.
+    pub(super) fn done(&mut self, steps: u64) -> Result<()> {
+        let entries = std::mem::take(&mut self.fresh);
+        self.parts()?.journal.append(&Record::Done { steps, entries })?;
+        self.steps = steps;
+        Ok(())
+    }
+
+    /// Makes the raster and puts it in its place; the folder goes.
+    ///
+    /// # Errors
+    /// As [`encode`]; [`ErrorKind::AlreadyExists`] where the output's name was taken meanwhile.
+    pub(super) fn finish(
+        &mut self,
+        spec: &WriteSpec,
+        overwrite: bool,
+        progress: &mut dyn FnMut(f64) -> bool,
+    ) -> Result<()> {
+        let placed =
+            self.finished.as_ref().is_some_and(|finished| identity(&self.output).as_ref() == Some(finished));
+        if !placed {
+            let made = self.folder.join("map.tif");
+            encode(&self.folder.join("samples"), spec, &made, progress)
+                .map_err(|error| error.at_path(&self.output))?;
+            let file = StagedFile::around(&self.output, &made);
+            if let Some(identity) = identity(&made) {
+                self.parts()?.journal.append(&Record::Finished { identity })?;
+            }
+            file.commit(overwrite)?;
+        }
+        self.remove();
+        Ok(())
+    }
+
+    /// Removes the folder. What cannot be removed is in nobody's way.
+    pub(super) fn remove(&mut self) {
+        // Without its journal the rest is nothing, whenever this ends.
+        let _ = fs::remove_file(self.folder.join("journal"));
+        self.open = None;
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            tracing::warn!(folder = %self.folder.display(), %error, "unfinished work left behind");
+        }
+    }
+
+    /// After a failure: keeps what is worth going on with, and says so in the error.
+    pub(super) fn abandon(mut self, error: Error, total: u64) -> Error {
+        if self.steps == 0 {
+            self.remove();
+            return error;
+        }
+        let name = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        error.and(format!("{} of {total} tiles are kept in {name}: resume goes on from there", self.steps))
+    }
+}
+
+/// What a file keeps when it gets another name: device, number, length.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Vec<u64>> {
+    use std::os::unix::fs::MetadataExt;
+    let about = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some(vec![about.dev(), about.ino(), about.len()])
+}
+
+/// Elsewhere a finished file is made once more.
+#[cfg(not(unix))]
+fn identity(_: &Path) -> Option<Vec<u64>> {
+    None
+}
