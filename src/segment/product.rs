@@ -153,7 +153,7 @@ impl Encoding {
         }
         let values = with_row_slices(&values);
         let (_, height, width) = values.dim();
-        let mut out = Array3::from_elem((1, height, width), nodata);
+        let mut out = Array3::from_elem((1, height, width), T::default());
         for (y, mut out) in out.index_axis_mut(Axis(0), 0).outer_iter_mut().enumerate() {
             let line = values.index_axis(Axis(1), y);
             let rows: Vec<&[f32]> = line.outer_iter().filter_map(|row| row.to_slice()).collect();
@@ -184,7 +184,7 @@ fn each_band<T: Sample>(
     run: impl Fn(&[f32], &mut [T]),
 ) -> Array3<T> {
     let values = with_row_slices(&values);
-    let mut out = Array3::from_elem(values.dim(), nodata);
+    let mut out = Array3::from_elem(values.dim(), T::default());
     for (values, mut out) in values.outer_iter().zip(out.outer_iter_mut()) {
         for (y, (values, mut out)) in values.outer_iter().zip(out.outer_iter_mut()).enumerate() {
             if let (Some(values), Some(out)) = (values.to_slice(), out.as_slice_mut()) {
@@ -320,8 +320,8 @@ mod tests {
             for activation in [Activation::Softmax, Activation::Sigmoid] {
                 let mut options = SegmentOptions { product, activation, ..SegmentOptions::default() };
                 options.data_type = Some(data_type);
-                // A number, so that it is equal to itself.
-                options.nodata = (data_type == DataType::F32).then_some(-1.0);
+                // A number that is nowhere else; NaN would not be equal to itself.
+                options.nodata = (data_type == DataType::F32).then_some(-9999.0);
                 let encoding = settle(&options, 3).unwrap();
                 for part in parts {
                     let mut own = tile.clone();

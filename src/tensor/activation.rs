@@ -202,9 +202,10 @@ mod tests {
         let mut got = values.clone();
         softmax(&mut got.chunks_mut(WIDTH).collect::<Vec<_>>());
         for at in 0..WIDTH {
-            let pixel = [0, 1, 2].map(|class| f64::from(values[class * WIDTH + at]));
-            let greatest = pixel.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let powers = pixel.map(|x| (x - greatest).exp());
+            let pixel = [0, 1, 2].map(|class| values[class * WIDTH + at]);
+            let greatest = pixel.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            // The difference in f32: its rounding is the values' own, not the exponential's.
+            let powers = pixel.map(|x| f64::from(x - greatest).exp());
             let sum: f64 = powers.iter().sum();
             for (class, power) in powers.iter().enumerate() {
                 let (got, want) = (got[class * WIDTH + at], power / sum);
