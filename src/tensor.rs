@@ -2,6 +2,10 @@
 //!
 //! The arrays themselves are [`ndarray`]'s. [`Samples`] is a block whose sample type is known only at run time.
 
+pub(crate) mod activation;
+pub(crate) mod code;
+pub(crate) mod vectorised;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -176,6 +180,7 @@ macro_rules! samples {
             impl Sample for $kind {
                 const DATA_TYPE: DataType = DataType::$variant;
 
+                #[inline]
                 fn to_f64(self) -> f64 {
                     self as f64
                 }

@@ -3,6 +3,7 @@
 use ndarray::{ArrayView2, Axis};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::vectorised::{Loop, vectorised};
 use crate::tensor::{DataType, Sample, SamplesView, with_samples};
 
 /// `(x / scale − mean) / std` per band.
@@ -117,7 +118,7 @@ impl Normalisation {
 }
 
 /// The values of one band.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Line {
     scale: f64,
     mean: f64,
@@ -126,23 +127,51 @@ struct Line {
 
 impl Line {
     fn apply<T: Sample>(self, band: ArrayView2<'_, T>, hole: Option<f64>, out: &mut [f32]) {
-        let finite = |value: f32| if value.is_finite() { value } else { 0.0 };
-        match T::DATA_TYPE {
+        // Nothing is equal to NaN. Samples of integer types are not compared at all.
+        let hole = T::from_f64(hole.unwrap_or(f64::NAN));
+        if let Some(samples) = band.to_slice() {
+            return self.apply_slice(samples, hole, out);
+        }
+        for (row, out) in band.outer_iter().zip(out.chunks_exact_mut(band.ncols().max(1))) {
+            match row.to_slice() {
+                Some(samples) => self.apply_slice(samples, hole, out),
+                None => out.iter_mut().zip(row).for_each(|(out, sample)| *out = self.value(*sample, hole)),
+            }
+        }
+    }
+
+    fn apply_slice<T: Sample>(self, samples: &[T], hole: T, out: &mut [f32]) {
+        vectorised(Samples { samples, line: self, hole, out });
+    }
+
+    /// What one sample becomes.
+    #[inline(always)]
+    fn value<T: Sample>(self, sample: T, hole: T) -> f32 {
+        let value = match T::DATA_TYPE {
             DataType::U8 | DataType::U16 | DataType::I16 | DataType::F32 => {
                 let (scale, mean, std) = (self.scale as f32, self.mean as f32, self.std as f32);
-                let hole = hole.filter(|_| !T::DATA_TYPE.is_integer()).map(T::from_f64);
-                for (out, sample) in out.iter_mut().zip(band) {
-                    let value = (sample.to_f64() as f32 / scale - mean) / std;
-                    *out = if Some(*sample) == hole { 0.0 } else { finite(value) };
-                }
+                (sample.to_f64() as f32 / scale - mean) / std
             }
-            _ => {
-                let hole = hole.filter(|_| !T::DATA_TYPE.is_integer()).map(T::from_f64);
-                for (out, sample) in out.iter_mut().zip(band) {
-                    let value = ((sample.to_f64() / self.scale - self.mean) / self.std) as f32;
-                    *out = if Some(*sample) == hole { 0.0 } else { finite(value) };
-                }
-            }
+            _ => ((sample.to_f64() / self.scale - self.mean) / self.std) as f32,
+        };
+        let is_data = T::DATA_TYPE.is_integer() | (sample != hole);
+        if value.is_finite() & is_data { value } else { 0.0 }
+    }
+}
+
+/// Samples that lie side by side.
+struct Samples<'a, T> {
+    samples: &'a [T],
+    line: Line,
+    hole: T,
+    out: &'a mut [f32],
+}
+
+impl<T: Sample> Loop for Samples<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        for (out, sample) in self.out.iter_mut().zip(self.samples) {
+            *out = self.line.value(*sample, self.hole);
         }
     }
 }
@@ -183,6 +212,49 @@ mod tests {
         // integer nodata is data to the network
         let block = array![[[7u8, 3]]];
         assert_eq!(apply(&n, block.view().into(), &[Some(7.0)]), [3.0, 1.0]);
+    }
+
+    /// The formula as it stands in the documentation.
+    fn formula(sample: f32, [scale, mean, std]: [f64; 3]) -> u32 {
+        let value = (sample / scale as f32 - mean as f32) / std as f32;
+        if value.is_finite() { value.to_bits() } else { 0 }
+    }
+
+    #[test]
+    fn every_sample_has_the_bits_of_the_formula() {
+        fn check<T: Sample>(samples: Vec<T>)
+        where
+            for<'a> SamplesView<'a>: From<ndarray::ArrayView3<'a, T>>,
+        {
+            for line in [[1.0, 0.0, 1.0], [255.0, 0.485, 0.229], [10_000.0, 0.1, -3.0], [1e-38, 5.0, 1e-3]] {
+                let n = Normalisation::new(vec![line[0]], vec![line[1]], vec![line[2]]).unwrap();
+                let expected: Vec<u32> = samples.iter().map(|x| formula(x.to_f64() as f32, line)).collect();
+                // An odd width: the last pixels of a row fill no vector.
+                let (width, height) = (samples.len() / 2, 2);
+                let block = Array3::from_shape_vec((1, height, width), samples.clone()).unwrap();
+                let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+                assert!(bits(apply(&n, block.view().into(), &[])) == expected, "{line:?}");
+                // A part of rows, and one of single pixels.
+                for step in [1, 3] {
+                    let part = block.slice(ndarray::s![.., .., 1..;step]);
+                    let at = |y: usize, x: usize| expected[y * width + 1 + x * step];
+                    let expected: Vec<u32> =
+                        (0..part.len()).map(|i| at(i / part.dim().2, i % part.dim().2)).collect();
+                    assert!(bits(apply(&n, part.into(), &[])) == expected, "{line:?}, every {step}");
+                }
+                // What is compiled for every processor.
+                let mut out = vec![0.0; samples.len()];
+                let line = Line { scale: line[0], mean: line[1], std: line[2] };
+                Samples { samples: &samples, line, hole: T::from_f64(f64::NAN), out: &mut out }.run();
+                assert!(bits(out) == expected, "{line:?}");
+            }
+        }
+        let words = || 0..=u16::MAX;
+        check((0..=u8::MAX).collect());
+        check(words().collect());
+        check(words().map(|word| word as i16).collect());
+        // Numbers of every size, infinite ones and NaN.
+        check(words().map(|word| f32::from_bits(u32::from(word) << 16 | u32::from(word))).collect());
     }
 
     #[test]

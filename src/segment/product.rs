@@ -1,9 +1,11 @@
 //! From the model's output to what is written: activation, decision, quantisation.
 
-use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut3, Axis};
+use ndarray::{Array3, ArrayView2, ArrayView3, ArrayViewMut3, Axis, CowArray, Ix3, s};
 
 use crate::error::{Error, Result};
 use crate::segment::options::{Activation, Product, SegmentOptions};
+use crate::tensor::activation::{sigmoid, softmax};
+use crate::tensor::code::{Code, argmax, exceeds, quantise};
 use crate::tensor::{DataType, Sample, Samples};
 
 /// What is written, settled: no option is open any more.
@@ -95,7 +97,7 @@ impl Encoding {
 
     /// Applies the activation to values `[C, H, W]` in place, as far as the product needs it. `blended` tells that
     /// a weighted mean of the result follows: then classes are decided on probabilities too.
-    pub(super) fn activate(&self, mut values: ArrayViewMut3<'_, f32>, blended: bool) {
+    pub(super) fn activate(&self, values: ArrayViewMut3<'_, f32>, blended: bool) {
         // Softmax keeps the order of the channels, so without blending the greatest logit decides: exact, and cheaper.
         let needed = match self.product {
             Product::Logits => false,
@@ -106,8 +108,10 @@ impl Encoding {
             return;
         }
         match self.activation {
-            Activation::Softmax => softmax(values),
-            Activation::Sigmoid => values.mapv_inplace(|x| 1.0 / (1.0 + (-x).exp())),
+            Activation::Softmax => for_each_row(values, &softmax),
+            Activation::Sigmoid => {
+                for_each_row(values, &|rows| rows.iter_mut().for_each(|row| sigmoid(row)));
+            }
             Activation::None | Activation::Auto => {}
         }
     }
@@ -118,22 +122,11 @@ impl Encoding {
         match (self.product, self.data_type) {
             (Product::Classes, DataType::U16) => u16::wrap(self.decide::<u16>(values, valid)),
             (Product::Classes, _) => u8::wrap(self.decide::<u8>(values, valid)),
-            (_, DataType::U8) => u8::wrap(self.quantise::<u8>(values, valid, 254.0)),
-            (_, DataType::U16) => u16::wrap(self.quantise::<u16>(values, valid, 65_534.0)),
-            _ => {
-                let mut out = values.to_owned();
-                if let Some(valid) = valid {
-                    let nodata = self.nodata as f32;
-                    for mut band in out.axis_iter_mut(Axis(0)) {
-                        band.zip_mut_with(&valid, |value, valid| {
-                            if !valid {
-                                *value = nodata;
-                            }
-                        });
-                    }
-                }
-                f32::wrap(out)
-            }
+            (_, DataType::U8) => u8::wrap(self.quantise::<u8>(values, valid, 254)),
+            (_, DataType::U16) => u16::wrap(self.quantise::<u16>(values, valid, 65_534)),
+            _ => f32::wrap(each_band(values, valid, self.nodata as f32, |values, out| {
+                out.copy_from_slice(values);
+            })),
         }
     }
 
@@ -147,93 +140,99 @@ impl Encoding {
         }
     }
 
-    fn decide<T: Sample>(
+    fn decide<T: Sample + Code>(
         &self,
         values: ArrayView3<'_, f32>,
         valid: Option<ArrayView2<'_, bool>>,
     ) -> Array3<T> {
-        let (channels, height, width) = values.dim();
-        let mut best = values.index_axis(Axis(0), 0).to_owned();
-        let mut classes = Array2::<T>::default((height, width));
-        if channels == 1 {
-            classes.zip_mut_with(&best, |class, p| *class = T::from_f64(f64::from(*p > self.threshold)));
-        } else {
-            for channel in 1..channels {
-                let number = T::from_f64(channel as f64);
-                let values = values.index_axis(Axis(0), channel);
-                ndarray::Zip::from(&mut classes).and(&mut best).and(&values).for_each(
-                    |class, best, value| {
-                        // Strictly greater: the lowest number wins ties. A NaN never wins, and loses to any number.
-                        if *value > *best || (best.is_nan() && !value.is_nan()) {
-                            *best = *value;
-                            *class = number;
-                        }
-                    },
-                );
-            }
-        }
         let nodata = T::from_f64(self.nodata);
-        // Where the model gives no number at all there is no class.
-        classes.zip_mut_with(&best, |class, best| {
-            if best.is_nan() {
-                *class = nodata;
-            }
-        });
-        if let Some(valid) = valid {
-            classes.zip_mut_with(&valid, |class, valid| {
-                if !valid {
-                    *class = nodata;
-                }
+        if values.dim().0 == 1 {
+            return each_band(values, valid, nodata, |values, out| {
+                exceeds(values, self.threshold, nodata, out);
             });
         }
-        classes.insert_axis(Axis(0))
-    }
-
-    fn quantise<T: Sample>(
-        &self,
-        values: ArrayView3<'_, f32>,
-        valid: Option<ArrayView2<'_, bool>>,
-        steps: f64,
-    ) -> Array3<T> {
-        let nodata = T::from_f64(self.nodata);
-        let mut out = values
-            .mapv(|p| if p.is_nan() { nodata } else { T::from_f64(f64::from(p).clamp(0.0, 1.0) * steps) });
-        if let Some(valid) = valid {
-            for mut band in out.axis_iter_mut(Axis(0)) {
-                band.zip_mut_with(&valid, |value, valid| {
-                    if !valid {
-                        *value = nodata;
-                    }
-                });
+        let values = with_row_slices(&values);
+        let (_, height, width) = values.dim();
+        let mut out = Array3::from_elem((1, height, width), T::default());
+        for (y, mut out) in out.index_axis_mut(Axis(0), 0).outer_iter_mut().enumerate() {
+            let line = values.index_axis(Axis(1), y);
+            let rows: Vec<&[f32]> = line.outer_iter().filter_map(|row| row.to_slice()).collect();
+            if let Some(out) = out.as_slice_mut() {
+                argmax(&rows, nodata, out);
+                blank(out, valid, y, nodata);
             }
         }
         out
     }
+
+    fn quantise<T: Sample + Code>(
+        &self,
+        values: ArrayView3<'_, f32>,
+        valid: Option<ArrayView2<'_, bool>>,
+        steps: u32,
+    ) -> Array3<T> {
+        let nodata = T::from_f64(self.nodata);
+        each_band(values, valid, nodata, |values, out| quantise(values, steps, nodata, out))
+    }
 }
 
-/// Softmax over the first axis, in place; the greatest value is taken off first, so that nothing overflows.
-fn softmax(mut values: ArrayViewMut3<'_, f32>) {
-    let (_, height, width) = values.dim();
-    let mut greatest = Array2::from_elem((height, width), f32::NEG_INFINITY);
-    for channel in values.axis_iter(Axis(0)) {
-        greatest.zip_mut_with(&channel, |greatest, value| *greatest = greatest.max(*value));
+/// A band for each channel: `run` fills its rows, and pixels that `valid` marks `false` get `nodata`.
+fn each_band<T: Sample>(
+    values: ArrayView3<'_, f32>,
+    valid: Option<ArrayView2<'_, bool>>,
+    nodata: T,
+    run: impl Fn(&[f32], &mut [T]),
+) -> Array3<T> {
+    let values = with_row_slices(&values);
+    let mut out = Array3::from_elem(values.dim(), T::default());
+    for (values, mut out) in values.outer_iter().zip(out.outer_iter_mut()) {
+        for (y, (values, mut out)) in values.outer_iter().zip(out.outer_iter_mut()).enumerate() {
+            if let (Some(values), Some(out)) = (values.to_slice(), out.as_slice_mut()) {
+                run(values, out);
+                blank(out, valid, y, nodata);
+            }
+        }
     }
-    let mut sum = Array2::<f32>::zeros((height, width));
-    for mut channel in values.axis_iter_mut(Axis(0)) {
-        ndarray::Zip::from(&mut channel).and(&greatest).and(&mut sum).for_each(|value, greatest, sum| {
-            *value = (*value - greatest).exp();
-            *sum += *value;
-        });
+    out
+}
+
+/// Writes `nodata` over the pixels of row `y` that are not valid.
+fn blank<T: Sample>(out: &mut [T], valid: Option<ArrayView2<'_, bool>>, y: usize, nodata: T) {
+    let Some(valid) = valid.as_ref().map(|valid| valid.row(y)) else { return };
+    let one = |(out, valid): (&mut T, &bool)| *out = if *valid { *out } else { nodata };
+    match valid.as_slice() {
+        Some(valid) => out.iter_mut().zip(valid).for_each(one),
+        None => out.iter_mut().zip(&valid).for_each(one),
     }
-    for mut channel in values.axis_iter_mut(Axis(0)) {
-        channel.zip_mut_with(&sum, |value, sum| *value /= sum);
+}
+
+/// Whether the pixels of a row lie side by side, as they do in every tile and every part that is cut out of one.
+fn have_row_slices(values: &ArrayView3<'_, f32>) -> bool {
+    values.is_empty() || values.slice(s![..1, ..1, ..]).is_standard_layout()
+}
+
+/// The values themselves if they have slices of rows, else a copy that has.
+fn with_row_slices<'v>(values: &'v ArrayView3<'_, f32>) -> CowArray<'v, f32, Ix3> {
+    if have_row_slices(values) { values.view().into() } else { values.as_standard_layout() }
+}
+
+/// Calls `run` with each row of pixels: its part in every channel.
+fn for_each_row(mut values: ArrayViewMut3<'_, f32>, run: &dyn Fn(&mut [&mut [f32]])) {
+    if !have_row_slices(&values.view()) {
+        let mut copy = values.as_standard_layout().into_owned();
+        for_each_row(copy.view_mut(), run);
+        values.assign(&copy);
+        return;
+    }
+    for mut line in values.axis_iter_mut(Axis(1)) {
+        run(&mut line.outer_iter_mut().filter_map(|row| row.into_slice()).collect::<Vec<_>>());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::array;
+    use ndarray::{Array2, array};
 
     fn settle(options: &SegmentOptions, channels: usize) -> Result<Encoding> {
         Encoding::settle(options, channels, false)
@@ -294,9 +293,53 @@ mod tests {
     #[test]
     fn softmax_in_closed_form_and_without_overflow() {
         let mut values = array![[[0.0f32, 1000.0]], [[(3.0f32).ln(), 1000.0]]];
-        softmax(values.view_mut());
+        for_each_row(values.view_mut(), &softmax);
         for (got, expected) in values.iter().zip([0.25, 0.5, 0.75, 0.5]) {
             assert!((got - expected).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_tile_in_any_layout_gives_what_a_copy_of_it_gives() {
+        let tile =
+            Array3::from_shape_fn((3, 40, 50), |(c, y, x)| ((c * 7 + y * 5 + x * 3) % 11) as f32 - 5.0);
+        let valid = Array2::from_shape_fn((50, 50), |(y, x)| (y * x) % 7 != 0);
+        let parts: [fn(ArrayViewMut3<'_, f32>) -> ArrayViewMut3<'_, f32>; 4] = [
+            |tile| tile.slice_move(s![.., 3..37, 5..46]),
+            |tile| tile.slice_move(s![.., 3..37, 5..46;-1]),
+            |tile| tile.slice_move(s![.., 3..37;2, 5..46;3]),
+            |tile| tile.permuted_axes([0, 2, 1]),
+        ];
+        for (product, data_type) in [
+            (Product::Classes, DataType::U8),
+            (Product::Classes, DataType::U16),
+            (Product::Probabilities, DataType::U8),
+            (Product::Probabilities, DataType::F32),
+            (Product::Logits, DataType::F32),
+        ] {
+            for activation in [Activation::Softmax, Activation::Sigmoid] {
+                let mut options = SegmentOptions { product, activation, ..SegmentOptions::default() };
+                options.data_type = Some(data_type);
+                // A number that is nowhere else; NaN would not be equal to itself.
+                options.nodata = (data_type == DataType::F32).then_some(-9999.0);
+                let encoding = settle(&options, 3).unwrap();
+                for part in parts {
+                    let mut own = tile.clone();
+                    let mut part = part(own.view_mut());
+                    let mut copy = part.as_standard_layout().into_owned();
+                    encoding.activate(part.view_mut(), true);
+                    encoding.activate(copy.view_mut(), true);
+                    let (_, height, width) = copy.dim();
+                    let valid = valid.slice(s![50 - height.., ..width]);
+                    let got = encoding.encode(part.view(), Some(valid));
+                    assert_eq!(got, encoding.encode(copy.view(), Some(valid)), "{product} {activation}");
+                    let nodata = valid.iter().filter(|valid| !**valid).count() * encoding.bands();
+                    let nodata_of = |samples: Samples| {
+                        samples.to_f64().iter().filter(|value| **value == encoding.nodata).count()
+                    };
+                    assert_eq!(nodata_of(got), nodata);
+                }
+            }
         }
     }
 
