@@ -1191,13 +1191,16 @@ typedef struct {
      */
     int32_t compression;
     /**
-     * Files only: 1 replaces an existing output. 0 (default): it is GLEBE_STATUS_ALREADY_EXISTS.
+     * Files only: 1 replaces an existing output, and throws away what an interrupted job has left beside it (OUTPUT.part).
+     * 0 (default): either is GLEBE_STATUS_ALREADY_EXISTS.
      */
     int32_t overwrite;
     /**
-     * Must be 0.
+     * Files only: 1 goes on with what an interrupted job has left beside the output (OUTPUT.part), where there is something;
+     * of a job with another model, raster or options it is GLEBE_STATUS_MISMATCH, with what differs. The finished file has
+     * the bytes that it would have had without the interruption. Default 0.
      */
-    uint32_t reserved;
+    int32_t resume;
     /**
      * Files only: names of the classes, in order.
      */
@@ -1233,6 +1236,21 @@ typedef struct {
      * struct can be read. NULL (default): nothing to release.
      */
     glebe_destroy_fn progress_destroy;
+    /**
+     * Bytes that the job's data may take: tiles, tensors of the model's runs, what is kept of the raster, sums, queues, GDAL's
+     * blocks; not the program, its libraries and the model's weights. A job that cannot fit is
+     * GLEBE_STATUS_OUT_OF_MEMORY, with the least that would do. 0 (default): a quarter of what is free, at most 2 GiB.
+     */
+    uint64_t memory;
+    /**
+     * Files only: strength of the compression, 1 to 9 (Deflate) or 1 to 22 (Zstandard). 0 (default): 3 for Deflate, for
+     * Zstandard what GDAL takes.
+     */
+    uint32_t compression_level;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
 } glebe_segment_options;
 
 /**
