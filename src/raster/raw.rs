@@ -1,16 +1,17 @@
 //! The finished raster, made of a plain file of samples in one go.
 //!
-//! The file is shown to GDAL as a raster in memory (a VRT) that has the header of the output, and copied by the driver of
-//! its format. So the bytes of the output depend on the samples and the specification alone, however
-//! often the work that produced the samples was interrupted.
+//! The file is shown to GDAL as a raster in memory (a VRT) that has the header of the output, and copied by the driver
+//! of its format. So the bytes of the output depend on the samples and the specification alone, however often the work
+//! that produced the samples was interrupted.
 
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gdal::cpl::CslStringList;
 use gdal::raster::ColorInterpretation;
-use gdal::{Dataset, DriverManager, Metadata};
+use gdal::{Dataset, DriverManager, Metadata, vsi};
 
 use super::messages::{Call, Settings, scope};
 use super::options::local;
@@ -20,6 +21,7 @@ use super::{cog, compare, sys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::same_file;
 use crate::geometry::{Size, Window};
+use crate::tensor::DataType;
 
 /// GDAL's settings while the file of samples is read. Newer versions let raw bands be files beside a VRT file only, and
 /// here there is none. Rows are read as far as a window needs them: else a block of a wide raster of many bands reads
@@ -30,7 +32,8 @@ const SETTINGS: [(&str, &str); 3] = [
     ("GDAL_ONE_BIG_READ", "YES"),
 ];
 
-/// What GDAL's COG driver leaves beside an output if the process is killed: its overviews in the making.
+/// What GDAL's COG driver leaves beside an output if the process is killed: its overviews in the making, and those of a
+/// mask (which no output has so far).
 const SIDE_FILES: [&str; 2] = [".ovr.tmp", ".msk.ovr.tmp"];
 
 /// The share of [`encode`] that is over when reading back begins.
@@ -43,10 +46,10 @@ const WRITTEN: f64 = 0.9;
 /// `(y B + b) W + x`. That is [`WriteSpec::raw_bytes`] bytes. It is only read, and must not change meanwhile.
 ///
 /// `output` is overwritten where it is, whatever `spec.overwrite` says: it is meant to be a temporary, to be given its
-/// name by the caller once this has succeeded; it is not synced. After an error it may hold a part, or be
-/// gone. If the process is
-/// killed, `OUTPUT.ovr.tmp` (and, for formats with masks, `OUTPUT.msk.ovr.tmp`) may be left beside it; the next `encode`
-/// to the same path removes them. The bytes of the output depend on `raw` and `spec` alone, not on `spec.threads`.
+/// name by the caller once this has succeeded; it is not synced. After an error it may hold a part, or be gone. If the
+/// process is killed, `OUTPUT.ovr.tmp` may be left beside it (where the host has told GDAL to use another folder, by its
+/// option `CPL_TMPDIR`, newer versions put it there); the next `encode` to the same path removes it. The bytes of the
+/// output depend on `raw` and `spec` alone, not on `spec.threads`.
 ///
 /// `progress` gets the share done, 0 to 1, on the calling thread; `false` from it stops. Memory, besides GDAL's block
 /// cache (see [`CacheLimit`](super::CacheLimit)): some 16 MiB, and some blocks a thread. Disk: the output, and for a
@@ -64,13 +67,13 @@ pub fn encode(
     output: &Path,
     progress: &mut dyn FnMut(f64) -> bool,
 ) -> Result<()> {
-    check_encode(spec).map_err(|error| error.at_path(output))?;
+    check_encode(spec, output)?;
     let samples = samples(raw, spec)?;
     if same_file(raw, output) {
         return Err(Error::invalid("output is the file of the samples").at_path(output));
     }
     let file = clear(output)?;
-    let source = Source::new(spec, Some(&samples))?;
+    let source = Source::new(spec, Some(&samples), output)?;
     if let Some(raster) = &source.raster {
         let mut report = |done| progress(done * WRITTEN);
         cog::write_copy(raster, &file, output, spec, &SETTINGS, &mut report)?;
@@ -81,12 +84,18 @@ pub fn encode(
     })
 }
 
-/// Checks all of `spec` that [`encode`] would refuse, for whoever produces the samples first.
+/// Checks all of `spec` that [`encode`] would refuse, for whoever produces the samples first. `output` is for errors.
 ///
 /// # Errors
-/// [`InvalidArgument`](ErrorKind::InvalidArgument) for a specification that contradicts itself or georeferencing that
-/// GDAL does not take; [`NotSupported`](ErrorKind::NotSupported) if this GDAL lacks the format or compression.
-pub fn check_encode(spec: &WriteSpec) -> Result<()> {
+/// [`InvalidArgument`](ErrorKind::InvalidArgument) for a specification that contradicts itself, georeferencing that GDAL
+/// does not take, and rows that hold 2 GiB or more in all bands; [`NotSupported`](ErrorKind::NotSupported) if this GDAL
+/// lacks the format, the compression or the reading of plain samples.
+pub fn check_encode(spec: &WriteSpec, output: &Path) -> Result<()> {
+    check(spec).map_err(|error| error.at_path(output))?;
+    Source::new(spec, None, output).map(drop)
+}
+
+fn check(spec: &WriteSpec) -> Result<()> {
     spec.check()?;
     if spec.format == Format::Cog {
         cog::check_driver()?;
@@ -101,7 +110,25 @@ pub fn check_encode(spec: &WriteSpec) -> Result<()> {
             "output of {size} and {bands} bands of {data_type}: a row of all bands must be below 2 GiB"
         )));
     }
-    Source::new(spec, None).map(drop)
+    check_reading()
+}
+
+/// Whether this GDAL can read a plain file of samples, which a build of it may leave out: tried with one byte.
+fn check_reading() -> Result<()> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("/vsimem/glebe-{}-{number}.raw", std::process::id());
+    let name = Path::new(&name);
+    let spec = WriteSpec::new(Size::new(1, 1), 1, DataType::U8);
+    let made = scope(|| vsi::create_mem_file(name, vec![0])).0.map_err(|error| error.to_string());
+    let read = made.and_then(|()| match Source::new(&spec, Some(name), name) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.one_line()),
+    });
+    let _ = scope(|| vsi::unlink_mem_file(name));
+    read.map_err(|cause| {
+        Error::new(ErrorKind::NotSupported, "this GDAL cannot read plain files of samples").caused_by(cause)
+    })
 }
 
 /// The absolute path of the file of samples, which has the right length.
@@ -157,9 +184,9 @@ impl Drop for Source {
 }
 
 impl Source {
-    /// Of the samples at `raw`; of none, only to see that the header is possible.
-    fn new(spec: &WriteSpec, raw: Option<&Path>) -> Result<Source> {
-        let path = raw.unwrap_or(Path::new(""));
+    /// Of the samples at `raw`; of none, only to see that the header is possible. `output` is for errors.
+    fn new(spec: &WriteSpec, raw: Option<&Path>, output: &Path) -> Result<Source> {
+        let path = raw.unwrap_or(output);
         let mut source = Source { raster: None, file: None };
         Call { kind: ErrorKind::Io, what: "cannot read the samples", path }.run_strictly(|| {
             let _settings = Settings::of(&SETTINGS);
@@ -167,7 +194,7 @@ impl Source {
         })?;
         // Georeferencing comes from the caller, so what GDAL refuses here is refused in the caller's name.
         if let Some(raster) = &mut source.raster {
-            Call { kind: ErrorKind::InvalidArgument, what: "cannot write the output's header", path }
+            Call { kind: ErrorKind::InvalidArgument, what: "cannot write the output's header", path: output }
                 .run_strictly(|| write_header(raster, spec))?;
         }
         Ok(source)

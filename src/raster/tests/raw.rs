@@ -339,8 +339,8 @@ fn samples_that_cannot_be_are_refused_before_anything_is_written() {
     let georeference = Georeference { crs_wkt: Some("no WKT".into()), ..Georeference::default() };
     let broken = WriteSpec { georeference, ..spec.clone() };
     assert_eq!(kind(&broken, &raw, &output), ErrorKind::InvalidArgument);
-    assert_eq!(check_encode(&broken).unwrap_err().kind(), ErrorKind::InvalidArgument);
-    check_encode(&spec).unwrap();
+    assert_eq!(check_encode(&broken, &output).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    check_encode(&spec, Path::new("a.tif")).unwrap();
     assert_eq!(names(folder.path()), ["a.raw"]);
     assert_eq!(fs::read(&raw).unwrap(), vec![1; 192]);
     assert_eq!(kind(&spec, &raw, &folder.path().join("no/a.tif")), ErrorKind::NotFound);
@@ -414,7 +414,7 @@ fn levels_change_the_length_and_nothing_else() {
     }
     let refused = |compression, level| {
         let spec = WriteSpec { compression, level: Some(level), ..WriteSpec::new(size, 1, DataType::U8) };
-        check_encode(&spec).unwrap_err().kind()
+        check_encode(&spec, Path::new("a.tif")).unwrap_err().kind()
     };
     for (compression, level) in [
         (Compression::Deflate, 0),
@@ -426,4 +426,45 @@ fn levels_change_the_length_and_nothing_else() {
     ] {
         assert_eq!(refused(compression, level), ErrorKind::InvalidArgument, "{compression} {level}");
     }
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    // In a process of its own, where no file may grow past a limit: writes fail as on a full disk.
+    const INNER: &str = "GLEBE_TEST_FULL_DISK_ENCODE";
+    let size = Size::new(2000, 2000);
+    if let Ok(folder) = std::env::var(INNER) {
+        let folder = Path::new(&folder);
+        for (format, compression, threads) in [
+            (Format::Cog, Compression::Deflate, 1),
+            (Format::Cog, Compression::None, 2),
+            (Format::GTiff, Compression::Deflate, 2),
+            (Format::GTiff, Compression::None, 1),
+        ] {
+            let spec = WriteSpec { format, compression, threads, ..WriteSpec::new(size, 1, DataType::U8) };
+            let path = folder.join("a.tif");
+            let error = encode(&folder.join("a.raw"), &spec, &path, &mut |_| true).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io, "{error:?}");
+            let _ = fs::remove_file(path);
+            assert_eq!(names(folder), ["a.raw"]);
+        }
+        return;
+    }
+    if !cfg!(unix) {
+        return;
+    }
+    let folder = folder();
+    let mut dice = Dice(1);
+    let noise: Vec<u8> = (0..2000 * 2000).map(|_| dice.roll(256) as u8).collect();
+    fs::write(folder.path().join("a.raw"), noise).unwrap();
+    let test = "raster::tests::raw::a_full_disk_is_an_error";
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 1024; exec \"$0\" --exact \"$1\" --nocapture --test-threads=1"])
+        .arg(std::env::current_exe().unwrap())
+        .arg(test)
+        .env(INNER, folder.path())
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.contains("1 passed"), "{out}{err}");
 }
