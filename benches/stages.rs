@@ -22,9 +22,9 @@ use ndarray::{Array3, ArrayView3, s};
 #[path = "../src/tensor"]
 #[allow(dead_code, unused_imports, reason = "their unit tests, and what only the library calls")]
 mod tensor {
-    pub mod activation;
-    pub mod code;
-    pub mod vectorised;
+    pub(crate) mod activation;
+    pub(crate) mod code;
+    pub(crate) mod vectorised;
 }
 
 const TILE: usize = 512;

@@ -155,7 +155,7 @@ mod tests {
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let number = state >> 40;
-                if number % 23 == 0 {
+                if number.is_multiple_of(23) {
                     special[(number / 23 % 8) as usize]
                 } else {
                     number as f32 * 2.4e-6 - 20.0

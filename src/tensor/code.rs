@@ -73,8 +73,9 @@ fn argmax_at<T: Code, const N: usize>(rows: &[&[f32]], at: usize, nodata: u32, o
         let Some(values) = row[at..].first_chunk::<N>() else { return };
         for lane in 0..N {
             let value = values[lane];
-            // Greater than the best, or the first number at all: a comparison with a best of NaN is false.
-            let wins = !(value <= best[lane]) & !value.is_nan();
+            // A comparison with a best of NaN is false: the first number wins.
+            let loses = value <= best[lane];
+            let wins = !loses & !value.is_nan();
             best[lane] = if wins { value } else { best[lane] };
             classes[lane] = if wins { class as u32 } else { classes[lane] };
         }
