@@ -27,7 +27,7 @@ const MOST_TENSORS: u64 = 1 << 30;
 
 /// A lane need not be wider than what takes so much: wider ones would save few tiles, and the memory would grow with the
 /// raster up to the budget.
-const WIDE_ENOUGH: u64 = 48 << 20;
+const WIDE_ENOUGH: u64 = 36 << 20;
 
 /// Most of GDAL's cache of decoded blocks: what it needs beside the strips that a job keeps itself.
 const MOST_CACHE: u64 = 32 << 20;

@@ -115,7 +115,7 @@ impl<'a> FileSink<'a> {
 impl Sink for FileSink<'_> {
     fn begin(&mut self, layout: &Layout, seen: &mut dyn FnMut(&Samples)) -> Result<u64> {
         let spec = self.spec(layout)?;
-        check_encode(&spec).map_err(|error| error.at_path(self.output))?;
+        check_encode(&spec, self.output)?;
         let mut fingerprint = Fingerprint::default();
         for (name, value) in layout.facts.iter().chain(&self.facts) {
             fingerprint.add(name, value);

@@ -113,11 +113,14 @@ impl Source for FileSource {
     fn strip_bytes(&self, columns: usize, rows: usize) -> u64 {
         let block = block(&self.raster);
         let size = self.raster.size();
-        // A lane may begin and end within a block, and so may a tile; the next piece comes before the last one goes.
+        // A lane may begin and end within a block, and a window in the midst of a piece.
         let columns = (columns + 2 * block.width).min(size.width) as u64;
-        let rows = (rows + 2 * rows_at_once(block.height)).min(size.height.next_multiple_of(2)) as u64;
-        // Samples, and a byte of validity.
-        columns * rows * (self.bands.len() * self.data_type.bytes() + 1) as u64
+        let piece = rows_at_once(block.height);
+        let rows = ((rows + piece - 2) / piece + 1) * piece;
+        let rows = rows.min(size.height.next_multiple_of(piece)) as u64;
+        // Samples, and a byte of validity where there is something to say.
+        let bytes = self.bands.len() * self.data_type.bytes() + usize::from(self.strip.has_invalid());
+        columns * rows * bytes as u64
     }
 
     fn block_width(&self) -> usize {

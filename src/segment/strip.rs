@@ -7,7 +7,7 @@ use ndarray::{Array2, Array3};
 
 use crate::error::{Error, Result};
 use crate::geometry::{Band, Padding, Size, Window};
-use crate::raster::{NodataRule, Raster};
+use crate::raster::{Mask, NodataRule, Raster};
 use crate::segment::stream::Block;
 use crate::tensor::{Sample, Samples, with_samples};
 
@@ -31,6 +31,7 @@ pub(super) struct Strip {
     keeps: bool,
     pieces: VecDeque<Piece>,
     pixels_read: u64,
+    has_invalid: bool,
 }
 
 struct Piece {
@@ -54,7 +55,17 @@ impl Strip {
             keeps: block(raster).height > MOST_ROWS,
             pieces: VecDeque::new(),
             pixels_read: 0,
+            has_invalid: raster
+                .info()
+                .bands
+                .iter()
+                .any(|band| band.mask != Mask::AllValid || !band.data_type.is_integer()),
         }
+    }
+
+    /// Whether pixels may be invalid.
+    pub(super) fn has_invalid(&self) -> bool {
+        self.has_invalid
     }
 
     /// Windows of these columns come next.

@@ -132,6 +132,8 @@ int main(int argc, char **argv)
     REFUSED("format is 2", options.format = 2);
     REFUSED("compression is 4", options.compression = 4);
     REFUSED("overwrite is -1", options.overwrite = -1);
+    REFUSED("resume is 2", options.resume = 2);
+    REFUSED("compression_level is 300", options.compression_level = 300);
     REFUSED("reserved", options.reserved = 1);
     REFUSED("class_names is NULL", options.class_names_len = 1);
     REFUSED("drivers is NULL", options.drivers_len = 1);

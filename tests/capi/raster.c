@@ -1,6 +1,56 @@
 /* Files: a raster in, a GeoTIFF out (looked at by the test around this program), and what can go wrong. */
 #include "check.h"
 
+/* Stops after the second tile. */
+static int32_t stop(const glebe_progress *progress, void *user_data)
+{
+    (void)user_data;
+    return progress->done >= 2;
+}
+
+/* A job that is stopped leaves its work, and one that may resumes it. */
+static void interrupted(const glebe_model *model)
+{
+    glebe_segment_options options = four_tiles();
+    glebe_buffer report = {NULL, 0};
+    options.progress = stop;
+    FAILS(GLEBE_STATUS_CANCELLED, "2 of 4 tiles are kept in later.tif.part",
+          glebe_segment_file(model, file("in.tif"), file("later.tif"), &options, NULL, &error));
+    CHECK(!exists(file("later.tif")) && exists(file("later.tif.part/journal")));
+    options.progress = NULL;
+    FAILS(GLEBE_STATUS_ALREADY_EXISTS, "later.tif.part",
+          glebe_segment_file(model, file("in.tif"), file("later.tif"), &options, NULL, &error));
+    options.resume = 1;
+    options.nodata = 77;
+    options.has_nodata = 1;
+    FAILS(GLEBE_STATUS_MISMATCH, "nodata: 255 then, 77 now",
+          glebe_segment_file(model, file("in.tif"), file("later.tif"), &options, NULL, &error));
+    options.has_nodata = 0;
+    OK(glebe_segment_file(model, file("in.tif"), file("later.tif"), &options, &report, &error));
+    CHECK(strstr((const char *)report.data, "\"tiles_resumed\": 2") != NULL);
+    CHECK(exists(file("later.tif")) && !exists(file("later.tif.part/journal")));
+    glebe_buffer_free(&report);
+}
+
+/* Limits and levels. */
+static void limited(const glebe_model *model)
+{
+    glebe_segment_options options = four_tiles();
+    options.memory = 1000;
+    FAILS(GLEBE_STATUS_OUT_OF_MEMORY, "expected a limit of at least",
+          glebe_segment_file(model, file("in.tif"), file("bad.tif"), &options, NULL, &error));
+    options.memory = (uint64_t)256 << 20;
+    options.compression_level = 10;
+    FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "level 10",
+          glebe_segment_file(model, file("in.tif"), file("bad.tif"), &options, NULL, &error));
+    options.compression_level = 256;
+    FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "compression_level is 256",
+          glebe_segment_file(model, file("in.tif"), file("bad.tif"), &options, NULL, &error));
+    options.compression_level = 9;
+    OK(glebe_segment_file(model, file("in.tif"), file("limited.tif"), &options, NULL, &error));
+    CHECK(!exists(file("bad.tif")) && !exists(file("bad.tif.part")));
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
@@ -54,6 +104,8 @@ int main(int argc, char **argv)
     glebe_error_free(error);
     error = NULL;
     CHECK(!exists(file("bad.tif")));
+    interrupted(model);
+    limited(model);
 
     glebe_model_free(model);
     glebe_runtime_free(runtime);
