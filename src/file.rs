@@ -40,23 +40,9 @@ impl StagedFile {
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if `target` exists and `overwrite` is false.
     pub fn new(target: impl Into<PathBuf>, overwrite: bool) -> Result<StagedFile> {
         let target: PathBuf = target.into();
-        let name = match target.file_name() {
-            Some(name) if !ends_in_separator(&target) => name.to_owned(),
-            _ if target.is_dir() => return Err(Error::invalid("output is a folder").at_path(target)),
-            _ => return Err(Error::invalid("output path names no file").at_path(target)),
-        };
+        StagedFile::check(&target, overwrite)?;
         let folder = folder_of(&target);
-        match fs::metadata(folder) {
-            Ok(meta) if meta.is_dir() => {}
-            Ok(_) => return Err(Error::invalid("folder of the output is not a folder").at_path(folder)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::new(ErrorKind::NotFound, "folder of the output does not exist")
-                    .at_path(target.clone())
-                    .caused_by(error));
-            }
-            Err(error) => return Err(Error::io("look at the folder", folder, error)),
-        }
-        check_target(&target, overwrite)?;
+        let name = target.file_name().unwrap_or_default().to_owned();
         let temporary = reserve(folder, &name).map_err(|error| match error.kind() {
             // Some file systems (procfs) say "not found" where nothing can be created.
             io::ErrorKind::NotFound => {
@@ -67,6 +53,31 @@ impl StagedFile {
             _ => Error::io("create a temporary file", folder, error),
         })?;
         Ok(StagedFile { target, temporary })
+    }
+
+    /// Checks that an output could be placed at `target`, and touches nothing: whether the folder can be written to shows
+    /// when something is.
+    ///
+    /// # Errors
+    /// As [`StagedFile::new`], but for [`PermissionDenied`](ErrorKind::PermissionDenied).
+    pub fn check(target: &Path, overwrite: bool) -> Result<()> {
+        match target.file_name() {
+            Some(_) if !ends_in_separator(target) => {}
+            _ if target.is_dir() => return Err(Error::invalid("output is a folder").at_path(target)),
+            _ => return Err(Error::invalid("output path names no file").at_path(target)),
+        }
+        let folder = folder_of(target);
+        match fs::metadata(folder) {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => return Err(Error::invalid("folder of the output is not a folder").at_path(folder)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::new(ErrorKind::NotFound, "folder of the output does not exist")
+                    .at_path(target)
+                    .caused_by(error));
+            }
+            Err(error) => return Err(Error::io("look at the folder", folder, error)),
+        }
+        check_target(target, overwrite)
     }
 
     /// For a file in a folder of one's own that replaces the one that is there: what killed processes left of it goes.

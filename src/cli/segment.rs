@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use glebe::file::StagedFile;
 use glebe::model::Model;
 use glebe::runtime::{CancelToken, Runtime, RuntimeOptions};
-use glebe::segment::{FileOptions, Report, SegmentOptions, Segmenter};
+use glebe::segment::{FileOptions, Report, SegmentOptions, Segmenter, work_folder};
 use glebe::{Error, ErrorKind, Result};
 
 use crate::args::{Arguments, SegmentArguments};
@@ -41,7 +41,13 @@ pub(crate) fn run(arguments: &SegmentArguments, global: &Arguments) -> Result<()
         arguments.scoring.class_names.as_deref().or(model.contract().class_names()).unwrap_or_default();
     let mut reports = Vec::new();
     let mut first_error = None;
+    let mut done = 0;
     for (input, output) in &jobs {
+        if jobs.len() > 1 && is_done(arguments, output) {
+            crate::out::message(format_args!("{}: is there already", output.display()));
+            done += 1;
+            continue;
+        }
         match score(&model, &options, &files, &token, input, output, global.quiet) {
             Ok(report) => {
                 if !global.quiet {
@@ -64,9 +70,14 @@ pub(crate) fn run(arguments: &SegmentArguments, global: &Arguments) -> Result<()
         // Each error has had its line; the last one sums up.
         Some(error) => Err(Error::new(
             error.kind(),
-            format!("{} of {} rasters failed", jobs.len() - reports.len(), jobs.len()),
+            format!("{} of {} rasters failed", jobs.len() - reports.len() - done, jobs.len()),
         )),
     }
+}
+
+/// Whether an earlier call that is resumed has brought this output to its end.
+fn is_done(arguments: &SegmentArguments, output: &Path) -> bool {
+    arguments.resume && !arguments.overwrite && output.is_file() && !work_folder(output).exists()
 }
 
 fn score(

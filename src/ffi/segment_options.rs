@@ -435,9 +435,10 @@ unsafe fn file_options(given: &glebe_segment_options) -> Result<crate::segment::
     files.resume = flag("resume", given.resume)?;
     files.level = match given.compression_level {
         0 => None,
-        level => Some(u8::try_from(level).map_err(|_| {
-            Error::invalid(format!("compression_level is {level}: expected 0 to 22"))
-        })?),
+        level => Some(
+            u8::try_from(level)
+                .map_err(|_| Error::invalid(format!("compression_level is {level}: expected 0 to 22")))?,
+        ),
     };
     // SAFETY: by this function's contract.
     files.class_names = unsafe { names("class_names", given.class_names, given.class_names_len)? };

@@ -156,8 +156,7 @@ impl Job<'_, '_> {
         let most = self.tensor_budget();
         let fits = |tile: &Size| {
             let pixels = tile.pixels().saturating_mul(batch as u64);
-            pixels.saturating_mul(a_pixel) <= most
-                && self.check_batch(batch, self.channels, *tile).is_ok()
+            pixels.saturating_mul(a_pixel) <= most && self.check_batch(batch, self.channels, *tile).is_ok()
         };
         let mut found: Vec<Exact> = Vec::new();
         let mut refused = None;

@@ -157,4 +157,3 @@ pub(super) fn at_raster(error: Error, raster: &Path) -> Error {
         error
     }
 }
-

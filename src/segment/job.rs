@@ -205,7 +205,8 @@ impl Job<'_, '_> {
                 0 => None,
                 filled => {
                     let number = if setup.fixed_batch { setup.batch } else { filled };
-                    let run = clock.time(|| self.run_batch(session, setup, &input[..number * tile_len], number));
+                    let run =
+                        clock.time(|| self.run_batch(session, setup, &input[..number * tile_len], number));
                     let first = tiles.first().map_or(0, |own| own.step.tile.number);
                     runs += 1;
                     Some(run.map_err(|error| error.at_tile(first))?)
@@ -316,9 +317,9 @@ impl Job<'_, '_> {
                 .pixels_read()
                 .filter(|_| written.first == 0)
                 .map(|read| read as f64 / raster.pixels() as f64),
-            bytes_read: source.pixels_read().map(|pixels| {
-                pixels * (self.channels * source.data_type().bytes()) as u64
-            }),
+            bytes_read: source
+                .pixels_read()
+                .map(|pixels| pixels * (self.channels * source.data_type().bytes()) as u64),
             bytes_written: None,
             memory_budget_mib: setup.memory.budget as f64 / f64::from(1 << 20),
             memory_predicted_mib: setup.memory.predicted() as f64 / f64::from(1 << 20),
@@ -362,12 +363,7 @@ fn bottleneck(measures: &Measures, written: &Written) -> &'static str {
 }
 
 /// Lays down what the model gave. Gives the time it took, and whether a value left 0 to 1.
-fn place(
-    setup: &Setup,
-    scored: &Receiver<Scored>,
-    output: &Output,
-    first: u64,
-) -> Result<(Stopwatch, bool)> {
+fn place(setup: &Setup, scored: &Receiver<Scored>, output: &Output, first: u64) -> Result<(Stopwatch, bool)> {
     let mut clock = Stopwatch::default();
     let mut beyond_unit = false;
     let mut canvas = Canvas::new(setup, first)?;

@@ -112,7 +112,8 @@ impl Job<'_, '_> {
             let items = lane_items(needs, &lanes);
             (lanes, items)
         };
-        let fits = |columns: usize, most: u64| of(columns).1.iter().map(|(_, bytes)| bytes).sum::<u64>() <= most;
+        let fits =
+            |columns: usize, most: u64| of(columns).1.iter().map(|(_, bytes)| bytes).sum::<u64>() <= most;
         // A file whose blocks are as wide as the raster is decoded whole for every lane.
         let whole = needs.source.block_width() >= needs.plan.raster().width.min(needs.source.size().width);
         let most = if whole && fits(columns, rest) { rest } else { rest.min(WIDE_ENOUGH) };

@@ -8,6 +8,9 @@
 //! **Which pixels are valid.** A pixel is written as nodata where the input has none: by its mask band, its alpha
 //! band, its nodata values, or samples that are not finite. Tiles without a valid pixel are not run.
 //!
+//! **Work in progress** of a file is in a folder beside the output ([`work_folder`]) until all of it is done; a job that was
+//! interrupted is taken up again with [`FileOptions::resume`].
+//!
 //! **Sizes.** A raster smaller than a tile is padded on the right and below ([`Padding`](crate::geometry::Padding)).
 //! Outputs smaller than the input by an even margin are placed in its centre, and the raster is padded by the
 //! margin; outputs at another scale give a map of that resolution, georeferenced accordingly.
@@ -23,9 +26,9 @@ mod evaluation;
 #[cfg(feature = "raster")]
 mod evaluation_json;
 mod exactness;
+mod facts;
 #[cfg(feature = "raster")]
 mod file;
-mod facts;
 mod job;
 mod memory;
 mod options;
@@ -60,3 +63,5 @@ pub use report::Report;
 #[cfg(feature = "raster")]
 pub use seams::{Differences, Seams, Tiling};
 pub use segmenter::Segmenter;
+#[cfg(feature = "raster")]
+pub use staging::work_folder;

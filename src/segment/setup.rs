@@ -39,7 +39,12 @@ impl Setup {
         let columns = self.lanes.columns(lane);
         let window = |column: usize| {
             let x = self.plan.x();
-            self.placement.input_window(Window::new(x.origin(column) as i64, 0, x.tile(), self.plan.y().tile()))
+            self.placement.input_window(Window::new(
+                x.origin(column) as i64,
+                0,
+                x.tile(),
+                self.plan.y().tile(),
+            ))
         };
         let (first, last) = (window(columns.start), window(columns.end - 1));
         first.x..last.x + last.width as i64
@@ -138,8 +143,7 @@ impl Job<'_, '_> {
         let batch = self.batch()?;
         let Tiled { tile, overlap, placement, plan, encoding, blend, reason } =
             self.tiled(session, source.size(), batch)?;
-        let needs =
-            Needs { source, plan: &plan, placement, encoding: &encoding, blend, tile, batch };
+        let needs = Needs { source, plan: &plan, placement, encoding: &encoding, blend, tile, batch };
         let (lanes, memory) = self.lanes(&needs)?;
         tracing::info!(
             "memory: at most {} MiB expected of {} MiB ({}), {} lanes",
@@ -149,7 +153,19 @@ impl Job<'_, '_> {
             lanes.lanes()
         );
         let fixed_batch = self.model.contract().batch().is_some();
-        Ok(Setup { tile, overlap, batch, fixed_batch, placement, plan, encoding, blend, reason, lanes, memory })
+        Ok(Setup {
+            tile,
+            overlap,
+            batch,
+            fixed_batch,
+            placement,
+            plan,
+            encoding,
+            blend,
+            reason,
+            lanes,
+            memory,
+        })
     }
 
     fn tiled(&self, session: &mut Session, raster: Size, batch: usize) -> Result<Tiled> {

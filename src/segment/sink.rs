@@ -32,7 +32,11 @@ struct Work {
 }
 
 impl<'a> FileSink<'a> {
-    pub(super) fn new(output: &'a Path, options: &'a FileOptions, georeference: Georeference) -> FileSink<'a> {
+    pub(super) fn new(
+        output: &'a Path,
+        options: &'a FileOptions,
+        georeference: Georeference,
+    ) -> FileSink<'a> {
         FileSink {
             output,
             options,

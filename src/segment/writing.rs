@@ -66,7 +66,13 @@ pub(super) struct Written {
 impl Written {
     fn new(encoding: &Encoding) -> Written {
         let class_pixels = (encoding.product == Product::Classes).then(|| vec![0; encoding.classes()]);
-        Written { clock: Stopwatch::default(), nodata: encoding.nodata, class_pixels, nodata_pixels: 0, first: 0 }
+        Written {
+            clock: Stopwatch::default(),
+            nodata: encoding.nodata,
+            class_pixels,
+            nodata_pixels: 0,
+            first: 0,
+        }
     }
 
     /// Pixels written as nodata; `None` where no classes are written.
@@ -143,8 +149,8 @@ pub(super) fn written<R>(
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::segment::options::SegmentOptions;
     use crate::geometry::Size;
+    use crate::segment::options::SegmentOptions;
     use crate::tensor::DataType;
     use ndarray::Array3;
 

@@ -151,3 +151,40 @@ fn a_full_disk_is_an_error_and_what_is_done_stays() {
         fs::remove_file(scene.path("out.tif")).unwrap();
     }
 }
+
+#[test]
+fn an_archive_is_gone_on_with() {
+    let scene = Scene::new("crop");
+    let (expected, _) = scene.whole();
+    fs::create_dir(scene.path("maps")).unwrap();
+    for name in ["a.tif", "b.tif", "c.tif"] {
+        fs::copy(scene.path("in.tif"), scene.path(name)).unwrap();
+    }
+    // The first is done, the second is cut short by its own limit on files, the third was not begun.
+    let run = |inputs: &[&str], limit: &str, resume: bool| {
+        let mut arguments = scene.arguments("maps");
+        arguments.retain(|argument| resume || argument != "--resume");
+        let input = arguments.iter().position(|argument| argument.ends_with("in.tif")).unwrap();
+        let inputs = inputs.iter().map(|name| scene.path(name).to_str().unwrap().to_owned());
+        arguments.splice(input..=input, inputs);
+        let quoted: Vec<String> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
+        let script = format!("{limit} exec '{}' {}", env!("CARGO_BIN_EXE_glebe"), quoted.join(" "));
+        let done = Command::new("sh").args(["-c", &script]).output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    assert_eq!(run(&["a.tif"], "", false).0, Some(0));
+    let before = fs::metadata(scene.path("maps/a.classes.tif")).unwrap().modified().unwrap();
+    let (code, line) = run(&["b.tif"], "trap '' XFSZ; ulimit -f 600;", false);
+    assert!(code == Some(6) && line.contains("(--resume)"), "{line}");
+    // Without the option nothing of it is touched.
+    let (code, lines) = run(&["a.tif", "b.tif"], "", false);
+    assert!(code == Some(5) && lines.contains("2 of 2 rasters failed"), "{lines}");
+    let (code, lines) = run(&["a.tif", "b.tif", "c.tif"], "", true);
+    assert_eq!(code, Some(0), "{lines}");
+    assert!(lines.contains("a.classes.tif: is there already"), "{lines}");
+    for name in ["a", "b", "c"] {
+        assert!(fs::read(scene.path(&format!("maps/{name}.classes.tif"))).unwrap() == expected, "{name}");
+    }
+    assert_eq!(fs::metadata(scene.path("maps/a.classes.tif")).unwrap().modified().unwrap(), before);
+    assert_eq!(fs::read_dir(scene.path("maps")).unwrap().count(), 3);
+}

@@ -10,7 +10,9 @@ use glebe::model::Model;
 use glebe::segment::{FileOptions, Product, Report, SegmentOptions, Segmenter};
 use glebe::tiling::{Blend, Overlap};
 
-use crate::fixtures::{golden_model, golden_options, model, identity_network, noise_image, read_raster, write_raster};
+use crate::fixtures::{
+    golden_model, golden_options, identity_network, model, noise_image, read_raster, write_raster,
+};
 
 /// A job on a raster of its own.
 struct Case {

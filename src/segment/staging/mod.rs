@@ -51,17 +51,10 @@ struct Open {
 }
 
 impl Staging {
-    /// The folder beside an output.
-    pub(super) fn folder(output: &Path) -> PathBuf {
-        let mut name = output.file_name().unwrap_or_default().to_owned();
-        name.push(".part");
-        output.with_file_name(name)
-    }
-
     /// Says before any work whether the job can go on to this output: it must be free, or free to be replaced, or what the
     /// leftovers are of.
     pub(super) fn check(output: &Path, leftovers: Leftovers, overwrite: bool) -> Result<()> {
-        let folder = Staging::folder(output);
+        let folder = work_folder(output);
         let there = match fs::symlink_metadata(&folder) {
             Ok(about) if about.is_dir() => true,
             Ok(_) => {
@@ -73,12 +66,14 @@ impl Staging {
         };
         let placed = there && leftovers == Leftovers::Resume && Staging::is_placed(&folder, output);
         if !placed {
-            drop(StagedFile::new(output, overwrite)?);
+            StagedFile::check(output, overwrite)?;
         }
         if there && leftovers == Leftovers::Refuse {
             let message = match Staging::lock(&folder) {
                 Err(error) => return Err(error),
-                Ok(_) => "an interrupted job has left its work here: resume goes on with it, overwrite starts afresh",
+                Ok(_) => {
+                    "an interrupted job has left its work here: go on with resume (--resume), or begin afresh with overwrite (--overwrite)"
+                }
             };
             return Err(Error::new(ErrorKind::AlreadyExists, message).at_path(folder));
         }
@@ -107,7 +102,7 @@ impl Staging {
         (size, bands, data_type): (Size, usize, DataType),
         seen: &mut dyn FnMut(&Samples),
     ) -> Result<Staging> {
-        let folder = Staging::folder(output);
+        let folder = work_folder(output);
         let mut staging = Staging {
             folder: folder.clone(),
             output: output.into(),
@@ -130,6 +125,13 @@ impl Staging {
                 }
                 Leftovers::Discard => drop(Staging::lock(&folder)?),
             },
+            // Some file systems (procfs) say "not found" where nothing can be created.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let message = "folder of the output cannot be written to";
+                return Err(Error::new(ErrorKind::PermissionDenied, message)
+                    .at_path(output)
+                    .caused_by(error));
+            }
             Err(error) => return Err(Error::io("create the folder for unfinished work", &folder, error)),
         }
         // Nothing of what may be there is of use.
@@ -143,7 +145,8 @@ impl Staging {
         clear("samples")?;
         let begin = || {
             let journal = Journal::create(&folder.join("journal"), &fingerprint.encode())?;
-            let lock = Staging::lock(&folder)?.ok_or_else(|| Error::internal("a journal that is not there"))?;
+            let lock =
+                Staging::lock(&folder)?.ok_or_else(|| Error::internal("a journal that is not there"))?;
             let store = Store::open(&folder.join("samples"), size, bands, data_type)?;
             Ok(Open { store, journal, _lock: lock })
         };
@@ -300,8 +303,16 @@ impl Staging {
             return error;
         }
         let name = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        error.and(format!("{} of {total} tiles are kept in {name}: resume goes on from there", self.steps))
+        error.and(format!("{} of {total} tiles are kept in {name}: go on with resume (--resume)", self.steps))
     }
+}
+
+/// The folder in which a job keeps its work until the output is whole: `map.tif.part` beside `map.tif`. It may be removed
+/// when no job is at work; what was done is lost then.
+pub fn work_folder(output: &Path) -> PathBuf {
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    output.with_file_name(name)
 }
 
 /// What a file keeps when it gets another name: device, number, length.

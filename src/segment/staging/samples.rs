@@ -172,7 +172,12 @@ mod tests {
         let store = Store::open(&path, size, 2, DataType::U16).unwrap();
         let value = |band: usize, y: usize, x: usize| (band * 1000 + y * 20 + x) as u16;
         // Narrow, wide, and one pixel.
-        for window in [Window::new(0, 0, 4, 7), Window::new(4, 0, 7, 6), Window::new(5, 6, 6, 1), Window::new(4, 6, 1, 1)] {
+        for window in [
+            Window::new(0, 0, 4, 7),
+            Window::new(4, 0, 7, 6),
+            Window::new(5, 6, 6, 1),
+            Window::new(4, 6, 1, 1),
+        ] {
             let block = Array3::from_shape_fn((2, window.height, window.width), |(band, y, x)| {
                 value(band, window.y as usize + y, window.x as usize + x)
             });
