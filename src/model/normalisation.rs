@@ -128,7 +128,10 @@ struct Line {
 impl Line {
     fn apply<T: Sample>(self, band: ArrayView2<'_, T>, hole: Option<f64>, out: &mut [f32]) {
         // Nothing is equal to NaN. Samples of integer types are not compared at all.
-        let hole = T::from_f64(hole.unwrap_or(f64::NAN));
+        let hole = match T::DATA_TYPE.is_integer() {
+            true => T::default(),
+            false => T::from_f64(hole.unwrap_or(f64::NAN)),
+        };
         if let Some(samples) = band.to_slice() {
             return self.apply_slice(samples, hole, out);
         }

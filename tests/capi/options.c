@@ -3,6 +3,8 @@
 
 #include "check.h"
 
+#include <stddef.h>
+
 typedef struct {
     glebe_segment_options known;
     uint64_t later[2];
@@ -33,6 +35,9 @@ static glebe_status score(const glebe_segment_options *options)
         FAILS(GLEBE_STATUS_INVALID_ARGUMENT, text, score(&options)); \
     } while (0)
 
+/* Size of the options in the first version. */
+#define FIRST_SIZE offsetof(glebe_segment_options, memory)
+
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
@@ -48,7 +53,7 @@ int main(int argc, char **argv)
     CHECK(options.struct_size == sizeof options);
     CHECK(options.overlap_px == -1 && options.overlap_share == 0.25 && options.threshold == 0.5);
     CHECK(options.progress == NULL && options.reserved == 0 && options.provider == NULL);
-    CHECK(glebe_segment_options_init(&options, sizeof options - 8) == GLEBE_STATUS_INVALID_ARGUMENT);
+    CHECK(glebe_segment_options_init(&options, FIRST_SIZE - 8) == GLEBE_STATUS_INVALID_ARGUMENT);
     CHECK(glebe_segment_options_init(&options, 0) == GLEBE_STATUS_INVALID_ARGUMENT);
     CHECK(glebe_segment_options_init(&options, SIZE_MAX) == GLEBE_STATUS_INVALID_ARGUMENT);
     CHECK(glebe_segment_options_init(NULL, sizeof options) == GLEBE_STATUS_INVALID_ARGUMENT);
@@ -67,8 +72,15 @@ int main(int argc, char **argv)
     future.later[1] = (uint64_t)1 << 63;
     FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "does not know", score(&future.known));
 
-    /* smaller, absurd, uninitialised */
-    const uint32_t wrong[] = {0, 4, sizeof options - 8, sizeof options + 4, 8192, UINT32_MAX};
+    /* smaller: a program of the first version, with whatever lies behind its struct */
+    glebe_segment_options first;
+    memset(&first, 0xaa, sizeof first);
+    CHECK(glebe_segment_options_init(&first, FIRST_SIZE) == GLEBE_STATUS_OK);
+    CHECK(first.struct_size == FIRST_SIZE && first.memory == UINT64_C(0xaaaaaaaaaaaaaaaa));
+    OK(score(&first));
+
+    /* too small, absurd, uninitialised */
+    const uint32_t wrong[] = {0, 4, FIRST_SIZE - 8, sizeof options + 4, 8192, UINT32_MAX};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         options.struct_size = wrong[i];
         FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "struct_size", score(&options));
