@@ -7,7 +7,7 @@ use gdal::{Dataset, DriverManager};
 use super::messages::{Call, Settings, scope};
 use super::open::Raster;
 use super::options::OpenOptions;
-use super::spec::{Format, WriteSpec};
+use super::spec::WriteSpec;
 use super::sys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::StagedFile;
@@ -34,8 +34,7 @@ pub(super) fn copy(
     verify(output.path(), path, spec, Some(sum))
 }
 
-/// Copies `source`, which has the header and samples of `spec`, to a file of its format at `file`, and closes that.
-/// `path` is the output's name in errors, `settings` are GDAL's for the copy.
+/// Copies `source`, which has the header and samples of `spec`, as a COG to `file`, and closes that. `path` is the output's name in errors, `settings` are GDAL's for the copy.
 pub(super) fn write_copy(
     source: &Dataset,
     file: &Path,
@@ -49,20 +48,16 @@ pub(super) fn write_copy(
         stopped |= !progress(done);
         !stopped
     };
-    let (name, what, options) = match spec.format {
-        Format::Cog => ("COG", "cannot make the COG", spec.cog_options()),
-        Format::GTiff => ("GTiff", "cannot make the GeoTIFF", spec.gtiff_options(false)),
-    };
-    let result = Call { kind: ErrorKind::Io, what, path }.run_strictly(|| {
+    let options = spec.cog_options();
+    let result = Call { kind: ErrorKind::Io, what: "cannot make the COG", path }.run_strictly(|| {
         let _settings = (Settings::of(settings), Settings::of(&[temporary_compression(spec)]));
-        let driver = DriverManager::get_driver_by_name(name).map_err(|error| error.to_string())?;
+        let driver = DriverManager::get_driver_by_name("COG").map_err(|error| error.to_string())?;
         let copy = sys::create_copy(&driver, file, source, &options, &mut report)
             .map_err(|error| error.to_string())?;
         copy.close().map_err(|error| error.to_string())
     });
     if stopped {
-        let what = what.replace("cannot make", "stopped while making");
-        return Err(Error::new(ErrorKind::Cancelled, what).at_path(path));
+        return Err(Error::new(ErrorKind::Cancelled, "stopped while making the COG").at_path(path));
     }
     result
 }

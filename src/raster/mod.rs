@@ -15,6 +15,7 @@
 //! **Trust.** Rasters are untrusted: regular local files only, drivers from a list ([`OpenOptions`]), no side files but
 //! TIFF masks and world files, limits before the first pixel. Vector files likewise: GeoPackage, GeoJSON and Shapefile.
 
+mod blocks;
 mod cache;
 mod cog;
 mod compare;
@@ -26,10 +27,13 @@ mod options;
 mod placement;
 mod raw;
 mod read;
+mod samples;
+mod source;
 mod spec;
 mod sys;
 #[cfg(test)]
 mod tests;
+mod units;
 mod validity;
 mod vector;
 mod write;

@@ -270,7 +270,6 @@ pub(super) fn add_band(
 
 // From gdal_vrt.h, which the bindings leave out.
 unsafe extern "system" {
-    #[expect(clippy::too_many_arguments, reason = "GDAL's")]
     fn VRTAddSimpleSource(
         band: GDALRasterBandH,
         source: GDALRasterBandH,
@@ -326,6 +325,36 @@ pub(super) fn bytes<T: Sample>(samples: &[T]) -> &[u8] {
     // SAFETY: samples are the primitive numbers of `DataType`, so they have no padding and any byte is initialised; the
     // slice covers exactly theirs and borrows them.
     unsafe { std::slice::from_raw_parts(samples.as_ptr().cast::<u8>(), size_of_val(samples)) }
+}
+
+/// The same, to be written: any bytes are a number.
+pub(super) fn bytes_mut<T: Sample>(samples: &mut [T]) -> &mut [u8] {
+    // SAFETY: as above, and any bytes are a value of these types.
+    unsafe { std::slice::from_raw_parts_mut(samples.as_mut_ptr().cast::<u8>(), size_of_val(samples)) }
+}
+
+/// Writes a whole block of a band, past GDAL's block cache. `at` counts blocks: column, row. GDAL may swap bytes in the
+/// buffer meanwhile, hence `&mut`.
+pub(super) fn write_block<T: Sample>(
+    band: &RasterBand<'_>,
+    at: [usize; 2],
+    block: &mut [T],
+) -> Result<(), Failed> {
+    const NOT_THERE: Failed = Failed("finding a block");
+    let (width, height) = band.block_size();
+    if width.checked_mul(height) != Some(block.len()) || data_type(band) != Ok(T::DATA_TYPE) {
+        return Err(Failed("match of buffer and block"));
+    }
+    let (across, down) = (band.x_size().div_ceil(width), band.y_size().div_ceil(height));
+    if at[0] >= across || at[1] >= down {
+        return Err(NOT_THERE);
+    }
+    let [x, y] = at.map(|number| c_int::try_from(number).map_err(|_| NOT_THERE));
+    // SAFETY: the band handle is valid while `band` borrows its dataset, which one thread only uses; the block is there,
+    // and `block` holds its samples in the type of the band.
+    let result =
+        unsafe { gdal_sys::GDALWriteBlock(band.c_rasterband(), x?, y?, block.as_mut_ptr().cast::<c_void>()) };
+    if result == CPLErr::CE_None { Ok(()) } else { Err(Failed("GDALWriteBlock")) }
 }
 
 /// Drops the blocks of a dataset opened for reading from GDAL's block cache.

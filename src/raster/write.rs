@@ -29,9 +29,38 @@ pub struct RasterWriter {
     failed: bool,
 }
 
-/// A dataset that is closed without a word to stderr.
+/// A dataset under construction, closed without a word to stderr.
 #[derive(Debug)]
-struct Closing(Option<Dataset>);
+pub(super) struct Closing(Option<Dataset>);
+
+impl Closing {
+    /// A GeoTIFF at `file` with the header of `spec`. `path` is the output's name in errors.
+    pub(super) fn create(file: &Path, path: &Path, spec: &WriteSpec, staging: bool) -> Result<Closing> {
+        // Georeferencing comes from the caller, so what GDAL refuses here is refused in the caller's name.
+        let create = Call { kind: ErrorKind::Io, what: "cannot create the output", path };
+        let header =
+            Call { kind: ErrorKind::InvalidArgument, what: "cannot write the output's header", path };
+        let mut closing = Closing(Some(create.run_strictly(|| new_dataset(file, spec, staging))?));
+        let dataset = closing.dataset(path)?;
+        header.run_strictly(|| write_header(dataset, spec))?;
+        Ok(closing)
+    }
+
+    /// The dataset, until it is finished.
+    pub(super) fn dataset(&mut self, path: &Path) -> Result<&mut Dataset> {
+        self.0.as_mut().ok_or_else(|| Error::internal("output is closed already").at_path(path))
+    }
+
+    /// Closes it, and says whether all was written.
+    pub(super) fn finish(mut self, path: &Path) -> Result<()> {
+        let Some(mut dataset) = self.0.take() else { return Ok(()) };
+        Call { kind: ErrorKind::Io, what: "cannot write the output", path }.run_strictly(|| {
+            // Closed even where flushing fails.
+            let flushed = dataset.flush_cache();
+            dataset.close().and(flushed)
+        })
+    }
+}
 
 impl Drop for Closing {
     fn drop(&mut self) {
@@ -66,15 +95,7 @@ impl RasterWriter {
             }
             Format::GTiff => None,
         };
-        // Georeferencing comes from the caller, so what GDAL refuses here is refused in the caller's name.
-        let create = Call { kind: ErrorKind::Io, what: "cannot create the output", path };
-        let header =
-            Call { kind: ErrorKind::InvalidArgument, what: "cannot write the output's header", path };
-        let dataset = create.run_strictly(|| new_dataset(work.path(), &spec, output.is_some()))?;
-        let mut dataset = Closing(Some(dataset));
-        if let Some(dataset) = &mut dataset.0 {
-            header.run_strictly(|| write_header(dataset, &spec))?;
-        }
+        let dataset = Closing::create(work.path(), path, &spec, output.is_some())?;
         Ok(RasterWriter { dataset, spec, work, output, failed: false })
     }
 
@@ -104,9 +125,7 @@ impl RasterWriter {
         if found != expected {
             return mismatch(format!("window {window}: samples are {found:?}, expected {expected:?}"));
         }
-        let Some(dataset) = &mut self.dataset.0 else {
-            return Err(at_path(Error::internal("output is closed already")));
-        };
+        let dataset = self.dataset.dataset(path)?;
         let what = format!("cannot write window {window}");
         let call = Call { kind: ErrorKind::Io, what: &what, path };
         let result = with_samples!(SamplesView, samples, block => {
@@ -145,20 +164,12 @@ impl RasterWriter {
     /// # Errors
     /// As [`RasterWriter::finish`]; [`Cancelled`](ErrorKind::Cancelled) if `progress` stopped it.
     pub fn finish_with(self, progress: &mut dyn FnMut(f64) -> bool) -> Result<()> {
-        let RasterWriter { mut dataset, spec, work, output, failed } = self;
+        let RasterWriter { dataset, spec, work, output, failed } = self;
         let path = work.target().to_path_buf();
         if failed {
             return Err(Error::new(ErrorKind::InvalidState, "an earlier write failed").at_path(path));
         }
-        if let Some(mut dataset) = dataset.0.take() {
-            Call { kind: ErrorKind::Io, what: "cannot write the output", path: &path }.run_strictly(
-                || {
-                    // Closed even where flushing fails.
-                    let flushed = dataset.flush_cache();
-                    dataset.close().and(flushed)
-                },
-            )?;
-        }
+        dataset.finish(&path)?;
         match output {
             None => {
                 cog::verify(work.path(), &path, &spec, None)?;
