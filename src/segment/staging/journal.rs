@@ -35,6 +35,9 @@ pub(super) enum Record {
     Finished { identity: Vec<u64> },
 }
 
+/// A journal with its fingerprint and its records.
+pub(super) type Opened = (Journal, Vec<u8>, Vec<Record>);
+
 /// An open journal; what is appended is in the file when the call returns.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -57,7 +60,7 @@ impl Journal {
 
     /// Opens one: its fingerprint and its records, up to the first that is damaged. None where it has no fingerprint: the
     /// process ended while it was made.
-    pub(super) fn open(path: &Path) -> Result<Option<(Journal, Vec<u8>, Vec<Record>)>> {
+    pub(super) fn open(path: &Path) -> Result<Option<Opened>> {
         let failed = |error| Error::io("read the journal", path, error);
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
         let mut reader = BufReader::new(&file);
