@@ -92,6 +92,7 @@ impl StagedFile {
 
     /// For a file that is whole already, on the same file system: [`commit`](StagedFile::commit) gives it its name, and
     /// dropping it removes it.
+    #[cfg(feature = "raster")]
     pub(crate) fn around(target: impl Into<PathBuf>, made: impl Into<PathBuf>) -> StagedFile {
         StagedFile { target: target.into(), temporary: made.into() }
     }

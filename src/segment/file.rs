@@ -26,7 +26,7 @@ pub struct FileOptions {
     pub format: Format,
     /// The output's compression.
     pub compression: Compression,
-    /// Strength of the compression; see [`WriteSpec::level`](crate::raster::WriteSpec::level).
+    /// Strength of the compression; see `level` of [`WriteSpec`](crate::raster::WriteSpec).
     pub level: Option<u8>,
     /// Whether an existing output is replaced, and what an interrupted job has left is thrown away.
     pub overwrite: bool,

@@ -57,6 +57,7 @@ pub(super) trait Source: Send {
 
 /// What is written: its shape, and what it depends on.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "raster"), expect(dead_code, reason = "files have more to say than arrays"))]
 pub(super) struct Layout {
     pub(super) size: Size,
     pub(super) bands: usize,
