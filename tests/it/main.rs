@@ -25,6 +25,7 @@ mod finetune_refusals;
 mod finetune_same_bytes;
 mod finetune_settings;
 mod fixtures;
+mod fused;
 mod identity;
 mod killed;
 mod placement;
