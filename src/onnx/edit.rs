@@ -41,8 +41,9 @@ impl Edit {
     pub(in crate::onnx) fn opset(&self, least: i64, what: &str) -> Result<i64> {
         let version = self.model.opset("").unwrap_or(0);
         if version < least {
-            let message =
-                format!("{what} needs operator set {least} of the standard operators, the model has {version}");
+            let message = format!(
+                "{what} needs operator set {least} of the standard operators, the model has {version}"
+            );
             return Err(Error::new(ErrorKind::ModelUnsupported, message));
         }
         Ok(version)

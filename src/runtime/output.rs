@@ -38,7 +38,9 @@ impl OutputTensor {
     pub(super) fn new(value: DynValue, name: &str) -> Result<OutputTensor> {
         match value.dtype() {
             ValueType::Tensor {
-                ty: Kind::Float32 | Kind::Float16 | Kind::Uint8 | Kind::Uint16, shape, ..
+                ty: Kind::Float32 | Kind::Float16 | Kind::Uint8 | Kind::Uint16,
+                shape,
+                ..
             } => {
                 let shape = shape.iter().map(|dim| *dim as usize).collect();
                 Ok(OutputTensor { value, shape })

@@ -33,8 +33,7 @@ fn decided(channels: usize) -> FusedClasses {
 /// Options that score an image in one tile, as one run does.
 fn in_one_tile(size: Size, [scale, mean, std]: &[Vec<f64>; 3]) -> SegmentOptions {
     let mut options = SegmentOptions::default();
-    (options.scale, options.mean, options.std) =
-        (Some(scale.clone()), Some(mean.clone()), Some(std.clone()));
+    (options.scale, options.mean, options.std) = (Some(scale.clone()), Some(mean.clone()), Some(std.clone()));
     options.blend = Blend::Crop;
     options.tile = Some(size);
     options.overlap = Overlap::Share(0.0);
@@ -112,8 +111,7 @@ fn same_labels(
 fn network(element: ElementType, bands: i64, hidden: i64, channels: i64, opset: i64) -> Vec<u8> {
     let mut next = noise(bands as u64 + channels as u64);
     let mut weights = |graph: &mut GraphBuilder, name: &str, dims: &[i64]| {
-        let values: Vec<f32> =
-            (0..dims.iter().product::<i64>()).map(|_| (next() - 0.5) as f32).collect();
+        let values: Vec<f32> = (0..dims.iter().product::<i64>()).map(|_| (next() - 0.5) as f32).collect();
         let tensor = match element {
             ElementType::Float16 => {
                 let bytes: Vec<u8> =
@@ -128,8 +126,7 @@ fn network(element: ElementType, bands: i64, hidden: i64, channels: i64, opset: 
     graph.opset(opset);
     let shape = |channels: i64| [Dim::from("n"), Dim::Fixed(channels as u64), "h".into(), "w".into()];
     let x = graph.input("image", element, &shape(bands));
-    let (w, b) =
-        (weights(&mut graph, "w", &[hidden, bands, 3, 3]), weights(&mut graph, "b", &[hidden]));
+    let (w, b) = (weights(&mut graph, "w", &[hidden, bands, 3, 3]), weights(&mut graph, "b", &[hidden]));
     let v = weights(&mut graph, "v", &[channels, hidden, 1, 1]);
     let a = graph.node("Conv", &[&x, &w, &b]).ints("pads", &[1; 4]).output("a");
     let r = graph.node("Relu", &[&a]).output("r");
@@ -147,8 +144,7 @@ fn lookup(tables: &[Vec<f32>]) -> Vec<u8> {
     let mut graph = GraphBuilder::new("lookup");
     let shape = |channels: u64| [Dim::from("n"), Dim::Fixed(channels), "h".into(), "w".into()];
     let x = graph.input("image", ElementType::Float32, &shape(1));
-    let number =
-        graph.node("Cast", &[&x]).int("to", i64::from(ElementType::Int64.number())).output("number");
+    let number = graph.node("Cast", &[&x]).int("to", i64::from(ElementType::Int64.number())).output("number");
     let scores: Vec<String> = tables
         .iter()
         .map(|table| {
@@ -178,7 +174,8 @@ fn networks_give_the_same_labels() {
         let random: Array3<u8> = noise_image([3, height, width], 5, 255.0);
         let wide: Array3<u16> = noise_image([3, height, width], 6, 65_535.0);
         let signed: Array3<i16> = wide.mapv(|value| (i32::from(value) - 32_768) as i16);
-        for numbers in [per_band(3), [vec![255.0], vec![0.5], vec![0.25]], [vec![1.0], vec![9.5], vec![1.0]]] {
+        for numbers in [per_band(3), [vec![255.0], vec![0.5], vec![0.25]], [vec![1.0], vec![9.5], vec![1.0]]]
+        {
             let views: [SamplesView<'_>; 4] =
                 [picture.view().into(), random.view().into(), wide.view().into(), signed.view().into()];
             for image in views {
@@ -209,7 +206,8 @@ fn all_samples_are_normalised_to_the_same_bits() {
     let all = Array3::from_shape_fn((3, 256, 256), |(_, y, x)| (y * 256 + x) as u16);
     let signed = all.mapv(|value| value as i16);
     let bytes = Array3::from_shape_fn((3, 16, 16), |(_, y, x)| (y * 16 + x) as u8);
-    let document = Document::from_bytes(network(ElementType::Float32, 3, 2, 2, 17), &Limits::default()).unwrap();
+    let document =
+        Document::from_bytes(network(ElementType::Float32, 3, 2, 2, 17), &Limits::default()).unwrap();
     let identity = Document::from_bytes(identity_network(3), &Limits::default()).unwrap();
     for numbers in [
         per_band(3),
@@ -245,7 +243,9 @@ fn ties_infinities_and_nan_are_decided_as_without_fusion() {
     let special = [f32::NAN, f32::NEG_INFINITY, -2.5, -0.0, 0.0, 1e-40, 3.0, f32::MAX, f32::INFINITY];
     let count = special.len().pow(4);
     let tables: Vec<Vec<f32>> = (0..4)
-        .map(|channel| (0..count).map(|at| special[at / special.len().pow(channel) % special.len()]).collect())
+        .map(|channel| {
+            (0..count).map(|at| special[at / special.len().pow(channel) % special.len()]).collect()
+        })
         .collect();
     let image = counting(count);
     let model = model(lookup(&tables));
@@ -289,9 +289,10 @@ fn thresholds_part_scores_where_they_do_without_fusion() {
             let what = format!("threshold {threshold}");
             for (sigmoid, activation) in [(true, Activation::Sigmoid), (false, Activation::None)] {
                 let classes = FusedClasses { sigmoid, ..classes };
-                let got = same_labels(&what, &model, image.view().into(), &AS_THEY_ARE(), classes, |options| {
-                    options.activation = activation;
-                });
+                let got =
+                    same_labels(&what, &model, image.view().into(), &AS_THEY_ARE(), classes, |options| {
+                        options.activation = activation;
+                    });
                 assert_eq!(got[0], 255.0);
                 assert!(got[1..].iter().all(|class| [0.0, 1.0].contains(class)));
                 assert!(got.contains(&0.0) && (got.contains(&1.0) || threshold == 1.0));
@@ -350,7 +351,8 @@ fn a_half_precision_model_is_fed_its_largest_value_at_most() {
 
 #[test]
 fn what_the_output_does_not_need_is_gone_and_what_does_nothing_is_not_added() {
-    let document = Document::from_bytes(network(ElementType::Float32, 3, 2, 4, 17), &Limits::default()).unwrap();
+    let document =
+        Document::from_bytes(network(ElementType::Float32, 3, 2, 4, 17), &Limits::default()).unwrap();
     let facts = |fusion: &Fusion| {
         let bytes = fused(&document, "logits", fusion).unwrap();
         Facts::of(&Document::from_bytes(bytes, &Limits::default()).unwrap())
@@ -412,9 +414,8 @@ fn what_cannot_be_fused_is_refused() {
         }),
         Mismatch
     );
-    let classes = |change: &dyn Fn(&mut FusedClasses)| {
-        with(&|fusion| change(fusion.classes.as_mut().unwrap()))
-    };
+    let classes =
+        |change: &dyn Fn(&mut FusedClasses)| with(&|fusion| change(fusion.classes.as_mut().unwrap()));
     assert_eq!(classes(&|classes| classes.channels = 3), Mismatch);
     assert_eq!(classes(&|classes| classes.nodata = 3), InvalidArgument);
     assert_eq!(classes(&|classes| classes.nodata = 256), InvalidArgument);
@@ -439,7 +440,8 @@ fn what_cannot_be_fused_is_refused() {
     let bytes = fused(&conv, "logits", &good).unwrap();
     let error = session(&bytes).score_raw(RawSamples::U16(&[0; 12]), [1, 3, 2, 2], "logits").unwrap_err();
     assert_eq!((error.kind(), error.tensor()), (Mismatch, Some("image")));
-    let error = session(conv.bytes()).score_raw(RawSamples::U8(&[0; 12]), [1, 3, 2, 2], "logits").unwrap_err();
+    let error =
+        session(conv.bytes()).score_raw(RawSamples::U8(&[0; 12]), [1, 3, 2, 2], "logits").unwrap_err();
     assert_eq!(error.kind(), Mismatch);
     let error = session(&bytes).score(&[0.0; 12], [1, 3, 2, 2], "logits").unwrap_err();
     assert_eq!(error.kind(), ModelUnsupported);

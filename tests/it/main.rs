@@ -26,6 +26,7 @@ mod finetune_same_bytes;
 mod finetune_settings;
 mod fixtures;
 mod fused;
+mod half_precision;
 mod identity;
 mod killed;
 mod placement;

@@ -45,14 +45,18 @@ pub(super) fn decide(edit: &mut Edit, output: &str, classes: &FusedClasses) -> R
     // What is written there about the value was about the scores.
     edit.graph.value_info.retain(|value| value.name != output);
     let mut chain = Chain { edit, nodes: Vec::new() };
-    let scores = match given {
-        ElementType::Float16 => chain.cast(&scores, ElementType::Float32, &format!("{output}_wide")),
-        _ => scores,
-    };
     if channels == 1 {
+        let scores = if given == ElementType::Float16 {
+            let like = format!("{output}_half");
+            let half = chain.node("Split", &[&scores], Chain::one_part(opset), &like);
+            chain.cast(&half, ElementType::Float32, &format!("{output}_wide"))
+        } else {
+            scores
+        };
         exceeds(&mut chain, &scores, output, classes);
     } else {
-        greatest(&mut chain, &scores, output, classes, opset);
+        let scores = channel_by_channel(&mut chain, &scores, output, classes.channels, (given, opset));
+        greatest(&mut chain, &scores, output, classes);
     }
     let nodes = std::mem::take(&mut chain.nodes);
     edit.graph.node.extend(nodes);
@@ -72,7 +76,8 @@ fn check(classes: &FusedClasses) -> Result<()> {
     };
     let numbers = if channels == 1 { 2 } else { channels };
     if channels == 0 || nodata > top || usize::from(nodata) < numbers {
-        let message = format!("nodata {nodata}: expected a {data_type} beside the numbers of {numbers} classes");
+        let message =
+            format!("nodata {nodata}: expected a {data_type} beside the numbers of {numbers} classes");
         return Err(Error::invalid(message));
     }
     if channels > MOST_FUSED_CLASSES {
@@ -103,26 +108,39 @@ fn choose(chain: &mut Chain<'_>, inputs: [&str; 3], output: &str, classes: &Fuse
     }
 }
 
-/// Walks from the last class to the first and takes each whose score is at least the best so far: the lowest class wins
-/// ties, and a NaN is never at least anything. The walk begins below all numbers, with nodata.
-fn greatest(chain: &mut Chain<'_>, scores: &str, output: &str, classes: &FusedClasses, opset: i64) {
-    let channels = classes.channels;
+/// The scores of each channel, in single precision.
+fn channel_by_channel(
+    chain: &mut Chain<'_>,
+    scores: &str,
+    output: &str,
+    channels: usize,
+    (given, opset): (ElementType, i64),
+) -> Vec<String> {
     let names: Vec<String> =
         (0..channels).map(|class| chain.edit.fresh(&format!("{output}_score_{class}"))).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let parts: Vec<&str> = names.iter().map(String::as_str).collect();
     let axis = AttributeProto::int("axis", 1);
     let ones = vec![1i64; channels];
     if opset < 13 {
-        chain.node_to("Split", &[scores], vec![axis, AttributeProto::ints("split", &ones)], &names);
+        chain.node_to("Split", &[scores], vec![axis, AttributeProto::ints("split", &ones)], &parts);
     } else {
         let sizes =
             chain.constant(&format!("{output}_sizes"), TensorProto::from_i64("", &[channels as i64], &ones));
-        chain.node_to("Split", &[scores, &sizes], vec![axis], &names);
+        chain.node_to("Split", &[scores, &sizes], vec![axis], &parts);
     }
+    if given == ElementType::Float32 {
+        return names;
+    }
+    names.iter().map(|name| chain.cast(name, ElementType::Float32, &format!("{name}_wide"))).collect()
+}
+
+/// Walks from the last class to the first and takes each whose score is at least the best so far: the lowest class wins
+/// ties, and a NaN is never at least anything. The walk begins below all numbers, with nodata.
+fn greatest(chain: &mut Chain<'_>, scores: &[String], output: &str, classes: &FusedClasses) {
     let lowest = TensorProto::from_f32("", &[1, 1, 1, 1], &[f32::NEG_INFINITY]);
     let mut best = chain.constant(&format!("{output}_lowest"), lowest);
     let mut class = chain.constant(&format!("{output}_nodata"), number(classes, classes.nodata));
-    for (index, score) in names.iter().enumerate().rev() {
+    for (index, score) in scores.iter().enumerate().rev() {
         let wins =
             chain.node("GreaterOrEqual", &[score, &best], Vec::new(), &format!("{output}_wins_{index}"));
         let own = chain.constant(&format!("{output}_class_{index}"), number(classes, index as u16));
@@ -142,9 +160,8 @@ fn exceeds(chain: &mut Chain<'_>, scores: &str, output: &str, classes: &FusedCla
     // Without axes, so that it fits outputs with and without one of channels.
     let scalar = |tensor: TensorProto| TensorProto { dims: Vec::new(), ..tensor };
     let first = chain.constant(&format!("{output}_first"), scalar(TensorProto::from_f32("", &[1], &[first])));
-    let [zero, one, nodata] = [("zero", 0), ("one", 1), ("nodata", classes.nodata)].map(|(what, value)| {
-        chain.constant(&format!("{output}_{what}"), scalar(number(classes, value)))
-    });
+    let [zero, one, nodata] = [("zero", 0), ("one", 1), ("nodata", classes.nodata)]
+        .map(|(what, value)| chain.constant(&format!("{output}_{what}"), scalar(number(classes, value))));
     let above = chain.node("GreaterOrEqual", &[scores, &first], Vec::new(), &format!("{output}_above"));
     let class = chain.node("Where", &[&above, &one, &zero], Vec::new(), &format!("{output}_class"));
     let nan = chain.node("IsNaN", &[scores], Vec::new(), &format!("{output}_nan"));

@@ -11,7 +11,7 @@ use crate::tensor::DataType;
 
 /// Lets the graph take raw samples and normalise them.
 pub(super) fn feed(edit: &mut Edit, output: &str, fusion: &Fusion) -> Result<()> {
-    edit.opset(11, "feeding raw samples")?;
+    let opset = edit.opset(11, "feeding raw samples")?;
     let mut port = edit.only_input()?.clone();
     let name = port.name.clone();
     let wanted = float(&port)?;
@@ -53,6 +53,7 @@ pub(super) fn feed(edit: &mut Edit, output: &str, fusion: &Fusion) -> Result<()>
             steps.push(("Clip", None));
         }
         steps.push(("Cast", None));
+        steps.push(("Split", None));
     }
     let last = steps.len() - 1;
     for (at, (op_type, constant)) in steps.into_iter().enumerate() {
@@ -64,6 +65,7 @@ pub(super) fn feed(edit: &mut Edit, output: &str, fusion: &Fusion) -> Result<()>
                 let to = if at == 0 { ElementType::Float32 } else { ElementType::Float16 };
                 (vec![value.as_str()], vec![cast_to(to)])
             }
+            ("Split", _) => (vec![value.as_str()], Chain::one_part(opset)),
             (_, Some(constant)) => (vec![value.as_str(), constant.as_str()], Vec::new()),
             _ => {
                 ends = [("least", -largest), ("most", largest)].map(|(what, end)| {
@@ -111,7 +113,8 @@ fn check(fusion: &Fusion, bands: Option<i64>) -> Result<f32> {
         let message = format!("the model expects {bands} bands, got a normalisation of {longest}");
         return Err(Error::new(ErrorKind::Mismatch, message));
     }
-    let at = |values: &[f64], band: usize| values.get(band).or(values.first()).map_or(0.0, |value| *value as f32);
+    let at =
+        |values: &[f64], band: usize| values.get(band).or(values.first()).map_or(0.0, |value| *value as f32);
     let mut greatest = 0f32;
     for band in 0..longest {
         let (scale, mean, std) = (at(&fusion.scale, band), at(&fusion.mean, band), at(&fusion.std, band));

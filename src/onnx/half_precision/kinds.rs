@@ -43,11 +43,17 @@ impl Kinds {
             .iter()
             .map(|tensor| tensor.name.as_str())
             .chain(constants.names())
-            .chain(nodes.iter().filter(|node| node.is("Constant")).flat_map(|node| node.output.iter().map(String::as_str)))
+            .chain(
+                nodes
+                    .iter()
+                    .filter(|node| node.is("Constant"))
+                    .flat_map(|node| node.output.iter().map(String::as_str)),
+            )
             .collect();
         let mut of_sizes = HashSet::new();
         for node in nodes {
-            let varying = || node.input.iter().filter(|name| !name.is_empty() && !fixed.contains(name.as_str()));
+            let varying =
+                || node.input.iter().filter(|name| !name.is_empty() && !fixed.contains(name.as_str()));
             let sizes = node.is("Shape")
                 || node.is("Size")
                 || (varying().next().is_some() && varying().all(|name| of_sizes.contains(name)));
@@ -122,7 +128,9 @@ fn made(node: &NodeProto, output: usize, inputs: &dyn Fn(usize) -> Kind) -> Kind
         ("OneHot", _) => inputs(2),
         ("SequenceAt" | "SequenceConstruct" | "SequenceEmpty" | "SequenceErase" | "SequenceInsert", _)
         | ("SequenceMap" | "ConcatFromSequence" | "SplitToSequence" | "SequenceLength", _)
-        | ("Optional" | "OptionalGetElement" | "OptionalHasElement" | "ImageDecoder" | "If", _) => Kind::Unknown,
+        | ("Optional" | "OptionalGetElement" | "OptionalHasElement" | "ImageDecoder" | "If", _) => {
+            Kind::Unknown
+        }
         _ => inputs(0),
     }
 }

@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::edit::Edit;
-use crate::onnx::proto::{
-    AttributeProto, GraphProto, NodeProto, TensorProto, TypeValue, is_default_domain,
-};
+use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, TypeValue, is_default_domain};
 use crate::onnx::{Document, ElementType, order, place};
 use kinds::{Kind, Kinds};
 use weights::{Constants, Halves};
@@ -168,12 +166,14 @@ impl<'a> Conversion<'a> {
         for (node, halved) in nodes.iter().zip(halved) {
             let rule = rules::rule(node).filter(|_| *halved);
             let mut node = node.clone();
+            let is_either = rule.is_none() && rules::takes_either(&node);
             for (at, name) in node.input.iter_mut().enumerate() {
                 if self.kinds.of_value(name) != Kind::Float {
                     continue;
                 }
                 *name = match rule {
                     Some(rule) if rule.halves_input(at) => self.in_half(&mut edit, name),
+                    _ if is_either => self.in_either(&mut edit, name),
                     _ => self.in_single(&mut edit, name),
                 };
             }
@@ -204,9 +204,11 @@ impl<'a> Conversion<'a> {
                 self.single.insert(value.clone(), value);
             }
         }
-        let changed: HashSet<&String> = self.half.iter().filter(|(value, name)| value == name).map(|(value, _)| value).collect();
+        let changed: HashSet<&String> =
+            self.half.iter().filter(|(value, name)| value == name).map(|(value, _)| value).collect();
         for value in edit.graph.value_info.iter_mut().filter(|value| changed.contains(&value.name)) {
-            if let Some(TypeValue::Tensor(tensor)) = value.r#type.as_mut().and_then(|kind| kind.value.as_mut())
+            if let Some(TypeValue::Tensor(tensor)) =
+                value.r#type.as_mut().and_then(|kind| kind.value.as_mut())
             {
                 tensor.elem_type = ElementType::Float16.number();
             }
@@ -218,15 +220,7 @@ impl<'a> Conversion<'a> {
         edit.graph.node = self.nodes;
         let nodes = halved.iter().filter(|halved| **halved).count() as u64;
         let Halves { weights, clamped, flushed, .. } = self.halves;
-        Ok(HalfPrecision {
-            bytes: edit.finish()?,
-            weights,
-            nodes,
-            kept,
-            casts: self.casts,
-            clamped,
-            flushed,
-        })
+        Ok(HalfPrecision { bytes: edit.finish()?, weights, nodes, kept, casts: self.casts, clamped, flushed })
     }
 
     /// The name under which a float32 value of the model is there in half precision.
@@ -269,6 +263,14 @@ impl<'a> Conversion<'a> {
         };
         self.single.insert(value.to_owned(), name.clone());
         name
+    }
+
+    /// The name under which a float32 value of the model is there, in half precision where it is.
+    fn in_either(&mut self, edit: &mut Edit, value: &str) -> String {
+        match self.half.get(value) {
+            Some(name) if self.constants.get(value).is_none() => name.clone(),
+            _ => self.in_single(edit, value),
+        }
     }
 
     /// An input kept to what half precision holds: an infinity would spread through the network.

@@ -46,19 +46,25 @@ pub(super) fn rule(node: &NodeProto) -> Option<Rule> {
         // By its definition it computes mean and deviation in single precision, unless told otherwise.
         "LayerNormalization" if node.int("stash_type").unwrap_or(1) == 1 => rule(ALL, &[0]),
         "Add" | "Sub" | "Mul" | "Div" | "Sum" | "Neg" | "Abs" | "Einsum" => rule(ALL, ALL),
-        "Relu" | "LeakyRelu" | "PRelu" | "Clip" | "Elu" | "Selu" | "Sigmoid" | "HardSigmoid" | "HardSwish"
-        | "Tanh" | "Gelu" | "Erf" | "Softmax" | "LogSoftmax" => rule(ALL, ALL),
+        "Relu" | "LeakyRelu" | "PRelu" | "Clip" | "Elu" | "Selu" | "Sigmoid" | "HardSigmoid"
+        | "HardSwish" | "Tanh" | "Gelu" | "Erf" | "Softmax" | "LogSoftmax" => rule(ALL, ALL),
         // The places of greatest values are whole numbers.
         "MaxPool" | "AveragePool" | "GlobalMaxPool" => rule(ALL, &[0]),
         "Concat" => rule(ALL, ALL),
         "Split" => rule(&[0], ALL),
         "Identity" | "Transpose" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Slice" | "Gather"
-        | "GatherElements" | "GatherND" | "Expand" | "Tile" | "DepthToSpace" | "SpaceToDepth"
-        | "Dropout" | "Resize" => rule(&[0], &[0]),
+        | "GatherElements" | "GatherND" | "Expand" | "Tile" | "DepthToSpace" | "SpaceToDepth" | "Dropout"
+        | "Resize" => rule(&[0], &[0]),
         "Pad" => rule(&[0, 2], &[0]),
         "Where" => rule(&[1, 2], &[0]),
         _ => None,
     }
+}
+
+/// Whether a node that stays gives the same for a half-precision number as for the same in single precision.
+pub(super) fn takes_either(node: &NodeProto) -> bool {
+    is_default_domain(&node.domain)
+        && matches!(node.op_type.as_str(), "Shape" | "Size" | "Cast" | "IsNaN" | "IsInf")
 }
 
 /// Nodes that an output ends in: activations, and what lays values out anew.
