@@ -122,7 +122,7 @@ pub(crate) fn constant_names(graph: &GraphProto) -> impl Iterator<Item = &str> {
 }
 
 /// Names of all values that a graph itself defines.
-fn defined(graph: &GraphProto) -> HashSet<&str> {
+pub(in crate::onnx) fn defined(graph: &GraphProto) -> HashSet<&str> {
     let inputs = graph.input.iter().map(|input| input.name.as_str());
     let outputs = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
     inputs.chain(constant_names(graph)).chain(outputs).filter(|name| !name.is_empty()).collect()

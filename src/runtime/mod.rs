@@ -39,5 +39,5 @@ pub use library::{Candidate, OLDEST_SUPPORTED};
 pub use load::{Runtime, RuntimeOptions};
 pub use output::{OutputData, OutputTensor};
 pub use provider::{Provider, ProviderKind, ProviderStatus};
-pub use session::{ElementType, Session, TensorSpec};
+pub use session::{ElementType, RawSamples, Session, TensorSpec};
 pub use session_options::{Optimization, SessionOptions};

@@ -1,7 +1,7 @@
 //! What a run gave.
 
 use half::f16;
-use ort::value::DynValue;
+use ort::value::{DynValue, TensorElementType as Kind, ValueType};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -13,6 +13,10 @@ pub enum OutputData<'a> {
     F32(&'a [f32]),
     /// Half-precision samples.
     F16(&'a [f16]),
+    /// Whole numbers, such as classes.
+    U8(&'a [u8]),
+    /// Whole numbers, such as classes.
+    U16(&'a [u16]),
 }
 
 /// An output of a run, in memory of the runtime. It may be read, changed and dropped on another thread while the
@@ -30,18 +34,22 @@ impl std::fmt::Debug for OutputTensor {
 
 impl OutputTensor {
     /// # Errors
-    /// [`ErrorKind::ModelUnsupported`] for other elements than `f32` and `f16`.
+    /// [`ErrorKind::ModelUnsupported`] for other elements than those of [`OutputData`].
     pub(super) fn new(value: DynValue, name: &str) -> Result<OutputTensor> {
-        let dims = |shape: &ort::value::Shape| shape.iter().map(|dim| *dim as usize).collect::<Vec<_>>();
-        let shape = if let Ok((shape, _)) = value.try_extract_tensor::<f32>() {
-            dims(shape)
-        } else if let Ok((shape, _)) = value.try_extract_tensor::<f16>() {
-            dims(shape)
-        } else {
-            let error = Error::new(ErrorKind::ModelUnsupported, "expected float32 or float16 output");
-            return Err(error.at_tensor(name));
-        };
-        Ok(OutputTensor { value, shape })
+        match value.dtype() {
+            ValueType::Tensor {
+                ty: Kind::Float32 | Kind::Float16 | Kind::Uint8 | Kind::Uint16,
+                shape,
+                ..
+            } => {
+                let shape = shape.iter().map(|dim| *dim as usize).collect();
+                Ok(OutputTensor { value, shape })
+            }
+            other => {
+                let message = format!("expected an output of float32, float16, uint8 or uint16, got {other}");
+                Err(Error::new(ErrorKind::ModelUnsupported, message).at_tensor(name))
+            }
+        }
     }
 
     /// Its dimensions.
@@ -54,8 +62,14 @@ impl OutputTensor {
         if let Ok((_, data)) = self.value.try_extract_tensor::<f32>() {
             return OutputData::F32(data);
         }
-        // `new` has seen that it is one of the two.
-        self.value.try_extract_tensor::<f16>().map_or(OutputData::F32(&[]), |(_, data)| OutputData::F16(data))
+        if let Ok((_, data)) = self.value.try_extract_tensor::<f16>() {
+            return OutputData::F16(data);
+        }
+        if let Ok((_, data)) = self.value.try_extract_tensor::<u8>() {
+            return OutputData::U8(data);
+        }
+        // `new` has seen that it is one of the four.
+        self.value.try_extract_tensor::<u16>().map_or(OutputData::F32(&[]), |(_, data)| OutputData::U16(data))
     }
 
     /// Its samples where they are `f32`, to be changed in their place.

@@ -2,6 +2,7 @@
 
 use half::f16;
 use ort::session::Session as OrtSession;
+use ort::session::SessionInputValue;
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -16,6 +17,18 @@ pub enum ElementType {
     F32,
     /// IEEE 754 binary16, converted from and to `f32` at the border.
     F16,
+}
+
+/// Samples as they are in a raster, row-major, for [`Session::score_raw`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RawSamples<'a> {
+    /// Unsigned, 8 bits.
+    U8(&'a [u8]),
+    /// Unsigned, 16 bits.
+    U16(&'a [u16]),
+    /// Signed, 16 bits.
+    I16(&'a [i16]),
 }
 
 /// A tensor at the model's border.
@@ -102,26 +115,17 @@ impl Session {
     /// # Errors
     /// As [`Session::run`].
     pub fn score(&mut self, input: &[f32], shape: [usize; 4], output: &str) -> Result<OutputTensor> {
-        let token = self.watch.as_ref().map(|(token, _)| token.clone());
-        if let Some(token) = &token {
-            token.check()?;
-        }
-        let failed = |error: &ort::Error| {
-            failure(error, token.as_ref(), &format!("the model failed on input {shape:?}"))
-        };
         let first = self.inputs.first().ok_or_else(|| Error::internal("session without inputs"))?;
         let halves: Vec<f16>;
-        let tensor: ort::session::SessionInputValue<'_> = match &first.element {
-            Ok(ElementType::F32) => {
-                TensorRef::from_array_view((shape, input)).map_err(|error| failed(&error))?.into()
-            }
+        let tensor = match &first.element {
+            Ok(ElementType::F32) => TensorRef::from_array_view((shape, input)).map(Into::into),
             Ok(ElementType::F16) => {
                 halves = input
                     .iter()
                     // What f16 cannot hold becomes its largest value: an infinity would spread through the network.
                     .map(|value| f16::from_f32(value.clamp(-f16::MAX.to_f32(), f16::MAX.to_f32())))
                     .collect();
-                TensorRef::from_array_view((shape, halves.as_slice())).map_err(|error| failed(&error))?.into()
+                TensorRef::from_array_view((shape, halves.as_slice())).map(Into::into)
             }
             Err(name) => {
                 return Err(Error::new(
@@ -131,11 +135,57 @@ impl Session {
                 .at_tensor(&first.name));
             }
         };
-        let mut outputs = match &self.watch {
-            Some((_, watch)) => self.inner.run_with_options([tensor], watch.options()),
-            None => self.inner.run([tensor]),
+        self.score_tensor(tensor, shape, output)
+    }
+
+    /// Runs a model that takes samples as they are ([`fused`](crate::onnx::fused) makes such) on `input` of shape
+    /// `[N, C, H, W]` (row-major) and gives the output away, without a copy.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Mismatch`] where the model takes elements of another type; else as [`Session::run`].
+    pub fn score_raw(
+        &mut self,
+        input: RawSamples<'_>,
+        shape: [usize; 4],
+        output: &str,
+    ) -> Result<OutputTensor> {
+        let (given, tensor) = match input {
+            RawSamples::U8(input) => {
+                (TensorElementType::Uint8, TensorRef::from_array_view((shape, input)).map(Into::into))
+            }
+            RawSamples::U16(input) => {
+                (TensorElementType::Uint16, TensorRef::from_array_view((shape, input)).map(Into::into))
+            }
+            RawSamples::I16(input) => {
+                (TensorElementType::Int16, TensorRef::from_array_view((shape, input)).map(Into::into))
+            }
+        };
+        let first = self.inner.inputs().first().ok_or_else(|| Error::internal("session without inputs"))?;
+        if first.dtype().tensor_type() != Some(given) {
+            let message = format!("the model takes {}, got raw samples of {given}", first.dtype());
+            return Err(Error::new(ErrorKind::Mismatch, message).at_tensor(first.name()));
         }
-        .map_err(|error| failed(&error))?;
+        self.score_tensor(tensor, shape, output)
+    }
+
+    fn score_tensor(
+        &mut self,
+        tensor: ort::Result<SessionInputValue<'_>>,
+        shape: [usize; 4],
+        output: &str,
+    ) -> Result<OutputTensor> {
+        let token = self.watch.as_ref().map(|(token, _)| token.clone());
+        if let Some(token) = &token {
+            token.check()?;
+        }
+        let failed = |error: ort::Error| {
+            failure(&error, token.as_ref(), &format!("the model failed on input {shape:?}"))
+        };
+        let tensor = tensor.map_err(failed)?;
+        let mut outputs = match &self.watch {
+            Some((_, watch)) => self.inner.run_with_options([tensor], watch.options()).map_err(failed)?,
+            None => self.inner.run([tensor]).map_err(failed)?,
+        };
         let value = outputs
             .remove(output)
             .ok_or_else(|| Error::internal("the model gave no such output").at_tensor(output))?;

@@ -25,6 +25,8 @@ mod finetune_refusals;
 mod finetune_same_bytes;
 mod finetune_settings;
 mod fixtures;
+mod fused;
+mod half_precision;
 mod identity;
 mod killed;
 mod placement;
