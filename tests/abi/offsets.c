@@ -40,7 +40,7 @@ _Static_assert(offsetof(glebe_progress, elapsed_s) == 24, "");
 _Static_assert(offsetof(glebe_progress, image) == 32, "");
 _Static_assert(offsetof(glebe_progress, images) == 40, "");
 
-_Static_assert(sizeof(glebe_segment_options) == 264, "");
+_Static_assert(sizeof(glebe_segment_options) == 280, "");
 _Static_assert(offsetof(glebe_segment_options, struct_size) == 0, "");
 _Static_assert(offsetof(glebe_segment_options, threads) == 4, "");
 _Static_assert(offsetof(glebe_segment_options, bands) == 8, "");
@@ -73,7 +73,7 @@ _Static_assert(offsetof(glebe_segment_options, nodata_rule) == 180, "");
 _Static_assert(offsetof(glebe_segment_options, format) == 184, "");
 _Static_assert(offsetof(glebe_segment_options, compression) == 188, "");
 _Static_assert(offsetof(glebe_segment_options, overwrite) == 192, "");
-_Static_assert(offsetof(glebe_segment_options, reserved) == 196, "");
+_Static_assert(offsetof(glebe_segment_options, resume) == 196, "");
 _Static_assert(offsetof(glebe_segment_options, class_names) == 200, "");
 _Static_assert(offsetof(glebe_segment_options, class_names_len) == 208, "");
 _Static_assert(offsetof(glebe_segment_options, drivers) == 216, "");
@@ -82,6 +82,9 @@ _Static_assert(offsetof(glebe_segment_options, cancel) == 232, "");
 _Static_assert(offsetof(glebe_segment_options, progress) == 240, "");
 _Static_assert(offsetof(glebe_segment_options, progress_user_data) == 248, "");
 _Static_assert(offsetof(glebe_segment_options, progress_destroy) == 256, "");
+_Static_assert(offsetof(glebe_segment_options, memory) == 264, "");
+_Static_assert(offsetof(glebe_segment_options, compression_level) == 272, "");
+_Static_assert(offsetof(glebe_segment_options, reserved) == 276, "");
 
 _Static_assert(sizeof(glebe_evaluate_options) == 72, "");
 _Static_assert(offsetof(glebe_evaluate_options, struct_size) == 0, "");
