@@ -13,15 +13,13 @@ mod tags;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use prost::Message as _;
-
 pub use contract::Contract;
 pub use description::describe;
 pub use normalisation::Normalisation;
 pub use pool::PooledSession;
 pub use tags::Tags;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::onnx::{Document, Facts, Limits, ReceptiveField};
 use crate::runtime::{Runtime, Session, SessionOptions};
 
@@ -67,7 +65,7 @@ impl Model {
     /// Reads and checks the model file at `path`.
     ///
     /// # Errors
-    /// As [`Document::open`]; [`ErrorKind::ModelUnsupported`] where the model cannot score rasters (see [`Contract`]).
+    /// As [`Document::open`]; [`ModelUnsupported`](crate::ErrorKind::ModelUnsupported) where the model cannot score rasters (see [`Contract`]).
     pub fn open(runtime: &Runtime, path: impl AsRef<Path>, options: &ModelOptions) -> Result<Model> {
         let path = path.as_ref();
         let document = Document::open(path, &options.limits)?;
@@ -156,28 +154,9 @@ impl Model {
 
     fn new_session(&self, options: &SessionOptions) -> Result<Session> {
         if self.facts.external_data {
-            return Session::new(&self.runtime, &self.embedded()?, options);
+            // Bytes only, so that the runtime opens nothing that the guard has not seen.
+            return Session::new(&self.runtime, &self.document.embedded()?, options);
         }
         Session::new(&self.runtime, self.document.bytes(), options)
-    }
-
-    /// The model with the weights of other files inside. The runtime is given bytes only, so that nothing is opened
-    /// that the guard has not seen.
-    fn embedded(&self) -> Result<Vec<u8>> {
-        let mut model = self.document.model().clone();
-        let graph = model.graph.as_mut().ok_or_else(|| Error::internal("a document without graph"))?;
-        for tensor in graph.initializer.iter_mut().filter(|tensor| tensor.is_external()) {
-            tensor.raw_data = Some(self.document.resolve_external(tensor)?);
-            tensor.external_data.clear();
-            tensor.data_location = 0;
-        }
-        // Protobuf's own limit.
-        if model.encoded_len() >= i32::MAX as usize {
-            return Err(Error::new(
-                ErrorKind::LimitExceeded,
-                format!("model and weights have {} bytes: expected less than 2 GiB", model.encoded_len()),
-            ));
-        }
-        Ok(model.encode_to_vec())
     }
 }

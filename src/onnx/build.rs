@@ -1,11 +1,12 @@
 //! Writing a model.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use prost::Message;
 
 use crate::error::{Error, Result};
 use crate::onnx::limits::Limits;
+use crate::onnx::names::Names;
 use crate::onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
     TensorProto, TensorShapeProto, TensorType, TypeProto, TypeValue, ValueInfoProto, is_default_domain,
@@ -26,7 +27,7 @@ pub struct GraphBuilder {
     graph: GraphProto,
     opsets: BTreeMap<String, i64>,
     metadata: BTreeMap<String, String>,
-    taken: HashSet<String>,
+    names: Names,
     problem: Option<String>,
 }
 
@@ -37,7 +38,7 @@ impl GraphBuilder {
             graph: GraphProto { name: name.into(), ..GraphProto::default() },
             opsets: BTreeMap::from([(String::new(), OPSET)]),
             metadata: BTreeMap::new(),
-            taken: HashSet::new(),
+            names: Names::default(),
             problem: None,
         }
     }
@@ -62,7 +63,7 @@ impl GraphBuilder {
 
     /// Adds an input. Its name is part of the model's interface: it is an error if it is taken.
     pub fn input(&mut self, name: &str, element: ElementType, shape: &[Dim]) -> String {
-        if name.is_empty() || !self.taken.insert(name.to_owned()) {
+        if name.is_empty() || !self.names.insert(name.to_owned()) {
             self.note(format!("the name {name:?} of an input is empty or taken"));
         }
         self.graph.input.push(value_info(name, element, shape));
@@ -115,13 +116,7 @@ impl GraphBuilder {
     /// A name that nothing has yet, `like` itself if possible. It is taken from then on.
     pub fn fresh(&mut self, like: &str) -> String {
         let like = if like.is_empty() { "value" } else { like };
-        let mut name = like.to_owned();
-        let mut number = 1u64;
-        while !self.taken.insert(name.clone()) {
-            name = format!("{like}_{number}");
-            number += 1;
-        }
-        name
+        self.names.fresh(like)
     }
 
     /// Checks the graph and writes the file.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use prost::Message as _;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::onnx::names::Names;
 use crate::onnx::proto::{GraphProto, ModelProto, ValueInfoProto};
 use crate::onnx::{Document, order, shown, uses};
 
@@ -13,7 +14,7 @@ pub(in crate::onnx) struct Edit {
     /// Without its graph.
     model: ModelProto,
     pub(in crate::onnx) graph: GraphProto,
-    taken: HashSet<String>,
+    names: Names,
 }
 
 impl Edit {
@@ -29,9 +30,9 @@ impl Edit {
             tensor.external_data.clear();
             tensor.data_location = 0;
         }
-        let mut taken = HashSet::new();
-        collect(&graph, &mut taken);
-        Ok(Edit { model, graph, taken })
+        let mut names = Names::default();
+        collect(&graph, &mut names);
+        Ok(Edit { model, graph, names })
     }
 
     /// Version of the standard operators; what is added to the graph must be written in it.
@@ -76,13 +77,7 @@ impl Edit {
 
     /// A name that no value has yet, `like` itself if possible. It is taken from then on.
     pub(in crate::onnx) fn fresh(&mut self, like: &str) -> String {
-        let mut name = like.to_owned();
-        let mut number = 1u64;
-        while !self.taken.insert(name.clone()) {
-            name = format!("{like}_{number}");
-            number += 1;
-        }
-        name
+        self.names.fresh(like)
     }
 
     /// Gives the value `from` another name wherever a node makes or uses it, in bodies too. Inputs and outputs of the
@@ -132,7 +127,17 @@ impl Edit {
     }
 }
 
-fn collect(graph: &GraphProto, names: &mut HashSet<String>) {
+impl Document {
+    /// The model as one file, weights in other files among it.
+    ///
+    /// # Errors
+    /// `LimitExceeded` from 2 GiB on, protobuf's limit; as [`Document::resolve_external`].
+    pub(crate) fn embedded(&self) -> Result<Vec<u8>> {
+        Edit::of(self)?.finish()
+    }
+}
+
+fn collect(graph: &GraphProto, names: &mut Names) {
     names.extend(graph.input.iter().chain(&graph.output).map(|value| value.name.clone()));
     names.extend(order::constant_names(graph).map(str::to_owned));
     for node in &graph.node {

@@ -44,6 +44,7 @@ mod half_precision;
 mod infer;
 mod limits;
 mod metadata;
+mod names;
 mod order;
 mod produced;
 pub mod proto;

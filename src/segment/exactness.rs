@@ -96,12 +96,13 @@ impl Local {
 
 impl Job<'_, '_> {
     /// The exact tiling of a raster: of tiles of the model's own size, of the size that was asked for less what is over a
-    /// multiple of the stride, else of the size that computes the fewest pixels twice within the memory.
+    /// multiple of the stride, else of the size that computes the fewest pixels twice among those whose runs take `most`
+    /// bytes at most.
     ///
     /// # Errors
     /// `ModelUnsupported` for networks that look at the whole tile, with the nodes, and graphs that cannot be followed;
     /// `InvalidArgument` for tiles that are too small.
-    pub(super) fn exact(&self, raster: Size, batch: usize) -> Result<Exact> {
+    pub(super) fn exact(&self, raster: Size, batch: usize, most: u64) -> Result<Exact> {
         let local = Local::of(self.model.receptive_field()?)?;
         self.check_declared(&local)?;
         let (height, width) = self.model.contract().tile();
@@ -131,7 +132,7 @@ impl Job<'_, '_> {
             })
             .collect();
         tiles.dedup();
-        self.fewest_pixels(&local, raster, &tiles, batch)
+        self.fewest_pixels(&local, raster, &tiles, (batch, most))
     }
 
     /// That a file which fixes its output says what the graph gives.
@@ -151,9 +152,14 @@ impl Job<'_, '_> {
     }
 
     /// The smallest of the tiles, in ascending order, that computes hardly more pixels than any other that fits.
-    fn fewest_pixels(&self, local: &Local, raster: Size, tiles: &[Size], batch: usize) -> Result<Exact> {
+    fn fewest_pixels(
+        &self,
+        local: &Local,
+        raster: Size,
+        tiles: &[Size],
+        (batch, most): (usize, u64),
+    ) -> Result<Exact> {
         let a_pixel = if tiles.len() > 1 { self.bytes_a_pixel(local)? } else { 0 };
-        let most = self.tensor_budget();
         let fits = |tile: &Size| {
             let pixels = tile.pixels().saturating_mul(batch as u64);
             pixels.saturating_mul(a_pixel) <= most && self.check_batch(batch, self.channels, *tile).is_ok()

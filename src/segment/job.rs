@@ -15,6 +15,7 @@ use crate::metrics::{Stopwatch, peak_rss_mib};
 use crate::model::{Model, Normalisation, PooledSession};
 use crate::runtime::{CancelToken, OutputData, OutputTensor, Session, SessionOptions};
 use crate::segment::canvas::{Canvas, Pending};
+use crate::segment::memory::TensorBytes;
 use crate::segment::options::{Activation, Product, SegmentOptions};
 use crate::segment::reading::{Batch, ReadMeasures, Reader};
 use crate::segment::report::Report;
@@ -52,6 +53,8 @@ pub(super) struct Job<'a, 'p> {
     pub(super) cancel: &'a CancelToken,
     /// Which image of how many it is.
     pub(super) image: (usize, usize),
+    /// What is known of the model's memory.
+    pub(super) tensors: &'a TensorBytes,
     pub(super) progress: Option<&'a mut OnProgress<'p>>,
 }
 

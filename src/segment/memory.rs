@@ -4,6 +4,9 @@
 //! that are as wide as the budget allows, so that neither a band of the source nor sums that wait for the next row of tiles
 //! ever span more than a lane. What grows with the height is on disk.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use crate::autodiff::liveness::liveness;
 use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::Size;
@@ -32,6 +35,12 @@ const WIDE_ENOUGH: u64 = 36 << 20;
 /// Most of GDAL's cache of decoded blocks: what it needs beside the strips that a job keeps itself.
 const MOST_CACHE: u64 = 32 << 20;
 
+/// Least of it.
+const LEAST_CACHE: u64 = 1 << 20;
+
+/// The name of GDAL's share.
+const GDAL: &str = "GDAL";
+
 /// Outputs of the model: one that it makes, one that waits, one that is laid down.
 const OUTPUTS: u64 = 3;
 
@@ -55,7 +64,16 @@ impl Memory {
 
     /// GDAL's share.
     pub(super) fn cache(budget: u64) -> u64 {
-        (budget / 8).clamp(1 << 20, MOST_CACHE)
+        (budget / 8).clamp(LEAST_CACHE, MOST_CACHE)
+    }
+
+    /// The least budget, in whole MiB, that all this fits into: GDAL's share of a larger one is larger.
+    fn least(&self) -> u64 {
+        let cache: u64 = self.items.iter().filter(|(name, _)| *name == GDAL).map(|(_, bytes)| bytes).sum();
+        let other = self.predicted() - cache;
+        // Its share is an eighth: a seventh of the rest.
+        let least = if cache > 0 { other + other.div_ceil(7).clamp(LEAST_CACHE, MOST_CACHE) } else { other };
+        least.next_multiple_of(1 << 20)
     }
 
     /// "tiles 12 MiB, strip 30 MiB".
@@ -70,6 +88,10 @@ impl Memory {
         shares.join(", ")
     }
 }
+
+/// What runs of a model take, by channels, tile and batch: the graph need not be followed anew for every raster.
+#[derive(Debug, Default)]
+pub(super) struct TensorBytes(RefCell<HashMap<(usize, Size, usize), Option<u64>>>);
 
 /// What the memory of a job depends on.
 pub(super) struct Needs<'a> {
@@ -140,7 +162,7 @@ impl Job<'_, '_> {
                 "the job needs {} MiB, {what} is {} MiB: expected a limit of at least {} MiB, smaller tiles or a smaller batch ({})",
                 mib(needed),
                 limit >> 20,
-                mib(needed),
+                mib(memory.least()),
                 memory.shares()
             ),
         ))
@@ -160,12 +182,21 @@ impl Job<'_, '_> {
             ("tiles", 4 * (BATCHES as u64 * input + OUTPUTS * output) + (sample + 1) * input),
             // Those in the queue, one at each end, and the bytes of one on their way to the disk.
             ("blocks", (QUEUE as u64 + 3) * block),
-            ("GDAL", if needs.source.block_width() > 0 { Memory::cache(budget) } else { 0 }),
+            (GDAL, if needs.source.block_width() > 0 { Memory::cache(budget) } else { 0 }),
         ]
     }
 
     /// Most bytes of tensors alive in a run of a batch of tiles; none where the graph cannot be followed.
     pub(super) fn tensor_bytes(&self, tile: Size, batch: usize) -> Option<u64> {
+        let known = self.tensors.0.borrow().get(&(self.channels, tile, batch)).copied();
+        known.unwrap_or_else(|| {
+            let bytes = self.live_bytes(tile, batch);
+            self.tensors.0.borrow_mut().insert((self.channels, tile, batch), bytes);
+            bytes
+        })
+    }
+
+    fn live_bytes(&self, tile: Size, batch: usize) -> Option<u64> {
         let contract = self.model.contract();
         let shape = vec![batch, self.channels, tile.height, tile.width];
         let shapes = InputShapes::from([(contract.input().to_owned(), shape)]);

@@ -8,6 +8,7 @@ use crate::geometry::Band;
 use crate::model::{Model, Normalisation};
 use crate::runtime::CancelToken;
 use crate::segment::job::{Job, OnProgress, Progress};
+use crate::segment::memory::TensorBytes;
 use crate::segment::options::SegmentOptions;
 use crate::segment::report::Report;
 use crate::segment::stream::{Sink, Source};
@@ -22,6 +23,7 @@ pub struct Segmenter<'a> {
     progress: Option<Box<OnProgress<'a>>>,
     /// Which image of how many is at work.
     pub(super) image: (usize, usize),
+    tensors: TensorBytes,
 }
 
 impl std::fmt::Debug for Segmenter<'_> {
@@ -37,8 +39,14 @@ impl<'a> Segmenter<'a> {
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): an option that is wrong in itself.
     pub fn new(model: &'a Model, options: SegmentOptions) -> Result<Segmenter<'a>> {
         options.check()?;
-        let segmenter =
-            Segmenter { model, options, cancel: CancelToken::new(), progress: None, image: (0, 1) };
+        let segmenter = Segmenter {
+            model,
+            options,
+            cancel: CancelToken::new(),
+            progress: None,
+            image: (0, 1),
+            tensors: TensorBytes::default(),
+        };
         segmenter.normalisation()?;
         Ok(segmenter)
     }
@@ -110,6 +118,7 @@ impl<'a> Segmenter<'a> {
             channels,
             cancel: &self.cancel,
             image: self.image,
+            tensors: &self.tensors,
             progress: self.progress.as_deref_mut(),
         })
     }

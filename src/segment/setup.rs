@@ -141,10 +141,20 @@ impl Job<'_, '_> {
     /// Of options that do not fit the model, of a model that does not fit the raster, and of the runtime.
     pub(super) fn set_up(&self, session: &mut Session, source: &dyn Source) -> Result<Setup> {
         let batch = self.batch()?;
-        let Tiled { tile, overlap, placement, plan, encoding, blend, reason } =
-            self.tiled(session, source.size(), batch)?;
-        let needs = Needs { source, plan: &plan, placement, encoding: &encoding, blend, tile, batch };
-        let (lanes, memory) = self.lanes(&needs)?;
+        let mut most = self.tensor_budget();
+        let (tiled, lanes, memory) = loop {
+            let tiled = self.tiled(session, source.size(), batch, most)?;
+            let Tiled { ref plan, placement, ref encoding, blend, tile, .. } = tiled;
+            match self.lanes(&Needs { source, plan, placement, encoding, blend, tile, batch }) {
+                Ok((lanes, memory)) => break (tiled, lanes, memory),
+                // Smaller tiles may do where their size is left to us.
+                Err(error) if error.kind() == ErrorKind::OutOfMemory => {
+                    most = self.smaller(source.size(), batch, most).ok_or(error)?;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let Tiled { tile, overlap, placement, plan, encoding, blend, reason } = tiled;
         tracing::info!(
             "memory: at most {} MiB expected of {} MiB ({}), {} lanes",
             memory.predicted().div_ceil(1 << 20),
@@ -168,10 +178,24 @@ impl Job<'_, '_> {
         })
     }
 
-    fn tiled(&self, session: &mut Session, raster: Size, batch: usize) -> Result<Tiled> {
+    /// A bound on the bytes of a run under which exact tiles are smaller than under `most`.
+    fn smaller(&self, raster: Size, batch: usize, most: u64) -> Option<u64> {
+        if !matches!(self.options.blend, Blend::Exact | Blend::Auto) {
+            return None;
+        }
+        let tile = |most: u64| self.exact(raster, batch, most).ok().map(|exact| exact.tile);
+        let own = tile(most)?;
+        std::iter::successors(Some(most / 2), |most| Some(most / 2))
+            .take_while(|most| *most > 0)
+            .find(|most| tile(*most).is_some_and(|tile| tile != own))
+    }
+
+    fn tiled(&self, session: &mut Session, raster: Size, batch: usize, most: u64) -> Result<Tiled> {
         let (blend, reason) = match self.options.blend {
-            Blend::Exact => return self.exact_setup(session, self.exact(raster, batch)?, batch, "asked for"),
-            Blend::Auto => match self.exact(raster, batch) {
+            Blend::Exact => {
+                return self.exact_setup(session, self.exact(raster, batch, most)?, batch, "asked for");
+            }
+            Blend::Auto => match self.exact(raster, batch, most) {
                 Ok(exact) if exact.plan.overlap_factor() <= MOST_RECOMPUTED => {
                     let computed = exact.plan.overlap_factor();
                     let reason =

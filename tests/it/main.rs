@@ -36,6 +36,7 @@ mod rasters;
 mod reach_networks;
 mod receptive_field;
 mod resume;
+mod scoring_memory;
 mod seams;
 mod sessions;
 mod specialise;

@@ -268,15 +268,21 @@ fn damaged_work_is_made_anew() {
 
 #[test]
 fn nothing_is_left_where_nothing_was_done() {
-    let case = Case::new(Blend::Crop, Product::Classes);
-    let mut options = case.options.clone();
-    // More threads than any machine takes is no error; a nodata value that is a class is one, told after the folder is there.
-    options.nodata = Some(0.0);
-    let error = Segmenter::new(&case.model, options)
-        .unwrap()
-        .file(case.path("in.tif"), case.path("out.tif"), &case.files)
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    let mut case = Case::new(Blend::Crop, Product::Classes);
+    // An option that is wrong is told before there is a folder.
+    case.options.nodata = Some(0.0);
+    assert_eq!(case.run("out.tif", u64::MAX).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert!(!case.part().exists() && !case.path("out.tif").exists());
+    case.options.nodata = None;
+    // Of a raster whose first tile cannot be read, after it: the last band is damaged from its beginning on.
+    let input = case.path("in.tif");
+    let mut bytes = fs::read(&input).unwrap();
+    let from = bytes.len() * 6 / 10;
+    bytes[from..].fill(0xff);
+    fs::write(&input, bytes).unwrap();
+    let error = case.run("out.tif", u64::MAX).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RasterInvalid, "{error}");
+    assert!(!error.message().contains("kept"), "{error}");
     assert!(!case.part().exists() && !case.path("out.tif").exists());
 }
 

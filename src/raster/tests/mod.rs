@@ -39,6 +39,24 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// A ground control point.
+fn gcp(id: &str, pixel: f64, line: f64) -> Gcp {
+    let (x, y) = (10.0 + pixel / 7.0, 50.0 - line / 7.0);
+    Gcp { id: id.into(), info: "a point".into(), pixel, line, x, y, z: 3.0 }
+}
+
+/// Rational polynomial coefficients, all that GDAL asks for.
+fn rpc() -> Vec<(String, String)> {
+    let sides = ["LINE", "SAMP", "LAT", "LONG", "HEIGHT"];
+    let numbers = sides.iter().flat_map(|side| [format!("{side}_OFF"), format!("{side}_SCALE")]);
+    let coefficients = ["LINE_NUM_COEFF", "LINE_DEN_COEFF", "SAMP_NUM_COEFF", "SAMP_DEN_COEFF"];
+    numbers
+        .chain(["ERR_BIAS".to_owned()])
+        .map(|name| (name, "3".to_owned()))
+        .chain(coefficients.map(|name| (name.to_owned(), vec!["1"; 20].join(" "))))
+        .collect()
+}
+
 /// A plain GeoTIFF by way of the gdal crate itself, `blocks[band]` row by row.
 fn geotiff<T: Copy + GdalType>(
     path: &Path,

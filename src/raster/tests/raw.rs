@@ -195,35 +195,7 @@ fn every_type_is_taken() {
 fn all_kinds_of_georeferencing_are_carried() {
     let folder = folder();
     let geographic = gdal::spatial_ref::SpatialRef::from_epsg(4326).unwrap().to_wkt().unwrap();
-    let gcp = |id: &str, pixel: f64, line: f64| Gcp {
-        id: id.into(),
-        info: "a point".into(),
-        pixel,
-        line,
-        x: 10.0 + pixel / 7.0,
-        y: 50.0 - line / 7.0,
-        z: 3.0,
-    };
-    let coefficients = ["LINE_NUM_COEFF", "LINE_DEN_COEFF", "SAMP_NUM_COEFF", "SAMP_DEN_COEFF"];
-    let numbers = [
-        "LINE_OFF",
-        "SAMP_OFF",
-        "LAT_OFF",
-        "LONG_OFF",
-        "HEIGHT_OFF",
-        "LINE_SCALE",
-        "SAMP_SCALE",
-        "LAT_SCALE",
-        "LONG_SCALE",
-        "HEIGHT_SCALE",
-        "ERR_BIAS",
-        "ERR_RAND",
-    ];
-    let rpc = numbers
-        .map(|name| (name.to_owned(), "3".to_owned()))
-        .into_iter()
-        .chain(coefficients.map(|name| (name.to_owned(), vec!["1"; 20].join(" "))))
-        .collect();
+    let rpc = rpc();
     let cases = [
         Georeference::default(),
         Georeference { crs_wkt: utm().crs_wkt, ..Georeference::default() },

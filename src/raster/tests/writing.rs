@@ -183,38 +183,9 @@ fn georeferencing_is_carried_over_and_absence_too() {
     let folder = folder();
     let crs = gdal::spatial_ref::SpatialRef::from_epsg(32633).unwrap().to_wkt().unwrap();
     let geographic = gdal::spatial_ref::SpatialRef::from_epsg(4326).unwrap().to_wkt().unwrap();
-    let gcp = |id: &str, pixel: f64, line: f64| Gcp {
-        id: id.into(),
-        info: "a point".into(),
-        pixel,
-        line,
-        x: 10.0 + pixel / 7.0,
-        y: 50.0 - line / 7.0,
-        z: 3.0,
-    };
     let rotated = Some([500_000.0, 17.3, 5.0, 5_000_000.0, 10.0, -8.66]);
     let gcps = vec![gcp("1", 0.0, 0.0), gcp("2", 9.5, 0.0), gcp("3", 0.0, 9.25), gcp("4", 9.0, 9.0)];
-    let rpc = [
-        "LINE_OFF",
-        "SAMP_OFF",
-        "LAT_OFF",
-        "LONG_OFF",
-        "HEIGHT_OFF",
-        "LINE_SCALE",
-        "SAMP_SCALE",
-        "LAT_SCALE",
-        "LONG_SCALE",
-        "HEIGHT_SCALE",
-        "ERR_BIAS",
-        "ERR_RAND",
-    ]
-    .map(|name| (name.to_owned(), "3".to_owned()))
-    .into_iter()
-    .chain(
-        ["LINE_NUM_COEFF", "LINE_DEN_COEFF", "SAMP_NUM_COEFF", "SAMP_DEN_COEFF"]
-            .map(|name| (name.to_owned(), vec!["1"; 20].join(" "))),
-    )
-    .collect::<Vec<_>>();
+    let rpc = rpc();
     let cases = [
         Georeference::default(),
         Georeference { transform: rotated, ..Georeference::default() },

@@ -50,7 +50,7 @@ pub(super) struct Journal {
 impl Journal {
     /// Starts one with the fingerprint of a job.
     pub(super) fn create(path: &Path, head: &[u8]) -> Result<Journal> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
         let file = file.map_err(|error| Error::io("create the journal", path, error))?;
         let mut journal = Journal { file, path: path.into(), end: 0 };
         journal.write(MAGIC)?;

@@ -2,7 +2,7 @@
 //!
 //! Beside the output `map.tif` stands the folder `map.tif.part` while a job is at work: `samples` holds what is done, and
 //! `journal` says which steps that is, of which job, with checksums. When all is done the raster is made of it, as `map.tif` in
-//! the folder, synced, and put in its place; the folder goes. So the finished file depends on the samples alone, not on
+//! the folder, synced, and put in its place; the folder goes. `lock` keeps other processes out. So the finished file depends on the samples alone, not on
 //! when and in how many goes they came, and a process that ends at any moment leaves either no output or a whole one.
 //!
 //! Samples are written before the journal says so. Neither is synced block by block: after a power failure the checksums
@@ -10,14 +10,16 @@
 
 mod fingerprint;
 mod journal;
+mod lock;
 mod samples;
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub(super) use fingerprint::Fingerprint;
 use journal::{Entry, Journal, Record};
+use lock::FolderLock;
 use samples::Store;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -42,12 +44,14 @@ pub(super) struct Staging {
     finished: Option<Vec<u64>>,
 }
 
+/// Size, bands and type of a map.
+type Shape = (Size, usize, DataType);
+
 #[derive(Debug)]
 struct Open {
     store: Store,
     journal: Journal,
-    /// Held while the job is at work; the system gives it back whatever ends the process.
-    _lock: File,
+    lock: FolderLock,
 }
 
 impl Staging {
@@ -69,12 +73,8 @@ impl Staging {
             StagedFile::check(output, overwrite)?;
         }
         if there && leftovers == Leftovers::Refuse {
-            let message = match Staging::lock(&folder) {
-                Err(error) => return Err(error),
-                Ok(_) => {
-                    "an interrupted job has left its work here: go on with resume (--resume), or begin afresh with overwrite (--overwrite)"
-                }
-            };
+            FolderLock::check(&folder)?;
+            let message = "an interrupted job has left its work here: go on with resume (--resume), or begin afresh with overwrite (--overwrite)";
             return Err(Error::new(ErrorKind::AlreadyExists, message).at_path(folder));
         }
         Ok(())
@@ -83,7 +83,8 @@ impl Staging {
     /// Whether the journal in the folder says that the output is its own finished file.
     fn is_placed(folder: &Path, output: &Path) -> bool {
         let Ok(Some((_, _, records))) = Journal::open(&folder.join("journal")) else { return false };
-        let finished = records.into_iter().find_map(|record| match record {
+        // The last: one that was made again has another identity.
+        let finished = records.into_iter().rev().find_map(|record| match record {
             Record::Finished { identity } => Some(identity),
             Record::Done { .. } => None,
         });
@@ -99,7 +100,7 @@ impl Staging {
         output: &Path,
         leftovers: Leftovers,
         fingerprint: &Fingerprint,
-        (size, bands, data_type): (Size, usize, DataType),
+        shape: Shape,
         seen: &mut dyn FnMut(&Samples),
     ) -> Result<Staging> {
         let folder = work_folder(output);
@@ -111,66 +112,58 @@ impl Staging {
             steps: 0,
             finished: None,
         };
-        match fs::create_dir(&folder) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match leftovers {
-                Leftovers::Refuse => {
-                    let message = "another job is writing this output, or has left its work here";
-                    return Err(Error::new(ErrorKind::AlreadyExists, message).at_path(folder));
-                }
-                Leftovers::Resume => {
-                    if staging.resume(fingerprint, (size, bands, data_type), seen)? {
-                        return Ok(staging);
-                    }
-                }
-                Leftovers::Discard => drop(Staging::lock(&folder)?),
+        let (lock, made) = FolderLock::take(&folder, leftovers == Leftovers::Refuse)?;
+        staging.open = Some(match (made, leftovers) {
+            (false, Leftovers::Resume) => match staging.resume(lock, fingerprint, shape, seen)? {
+                Ok(open) => open,
+                Err(lock) => staging.begin(lock, fingerprint, shape)?,
             },
-            // Some file systems (procfs) say "not found" where nothing can be created.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let message = "folder of the output cannot be written to";
-                return Err(Error::new(ErrorKind::PermissionDenied, message)
-                    .at_path(output)
-                    .caused_by(error));
-            }
-            Err(error) => return Err(Error::io("create the folder for unfinished work", &folder, error)),
-        }
-        // Nothing of what may be there is of use.
-        let clear = |name: &str| match fs::remove_file(folder.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io("remove what an earlier job has left", folder.join(name), error))
-            }
-            _ => Ok(()),
-        };
-        clear("journal")?;
-        clear("samples")?;
-        let begin = || {
-            let journal = Journal::create(&folder.join("journal"), &fingerprint.encode())?;
-            let lock =
-                Staging::lock(&folder)?.ok_or_else(|| Error::internal("a journal that is not there"))?;
-            let store = Store::open(&folder.join("samples"), size, bands, data_type)?;
-            Ok(Open { store, journal, _lock: lock })
-        };
-        match begin() {
-            Ok(open) => staging.open = Some(open),
-            Err(error) => {
-                staging.remove();
-                return Err(error);
-            }
-        }
+            _ => staging.begin(lock, fingerprint, shape)?,
+        });
         Ok(staging)
     }
 
-    /// Takes up what is there; false where it is nothing.
+    /// Starts afresh: nothing of what may be there is of use.
+    fn begin(
+        &self,
+        lock: FolderLock,
+        fingerprint: &Fingerprint,
+        (size, bands, data_type): Shape,
+    ) -> Result<Open> {
+        let clear = |name: &str| match fs::remove_file(self.folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove what an earlier job has left", self.folder.join(name), error))
+            }
+            _ => Ok(()),
+        };
+        let begin = || {
+            clear("journal")?;
+            clear("samples")?;
+            let journal = Journal::create(&self.folder.join("journal"), &fingerprint.encode())?;
+            Ok((journal, Store::open(&self.folder.join("samples"), size, bands, data_type)?))
+        };
+        match begin() {
+            Ok((journal, store)) => Ok(Open { store, journal, lock }),
+            Err(error) => {
+                removed(lock, &self.folder);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes up what is there; gives the lock back where it is nothing.
     fn resume(
         &mut self,
+        lock: FolderLock,
         fingerprint: &Fingerprint,
-        (size, bands, data_type): (Size, usize, DataType),
+        (size, bands, data_type): Shape,
         seen: &mut dyn FnMut(&Samples),
-    ) -> Result<bool> {
-        let Some(lock) = Staging::lock(&self.folder)? else { return Ok(false) };
-        let Some((mut journal, head, records)) = Journal::open(&self.folder.join("journal"))? else {
-            return Ok(false);
-        };
+    ) -> Result<std::result::Result<Open, FolderLock>> {
+        let path = self.folder.join("journal");
+        if !path.try_exists().map_err(|error| Error::io("look at", &path, error))? {
+            return Ok(Err(lock));
+        }
+        let Some((mut journal, head, records)) = Journal::open(&path)? else { return Ok(Err(lock)) };
         let differences = match Fingerprint::decode(&head) {
             Some(then) => fingerprint.differences(&then),
             None => vec!["it was begun by another version".to_owned()],
@@ -200,8 +193,7 @@ impl Staging {
             journal.truncate(head.len(), &records, kept)?;
             self.finished = None;
         }
-        self.open = Some(Open { store, journal, _lock: lock });
-        Ok(true)
+        Ok(Ok(Open { store, journal, lock }))
     }
 
     fn is_sound(store: &Store, size: Size, entry: &Entry, seen: &mut dyn FnMut(&Samples)) -> Result<bool> {
@@ -215,25 +207,6 @@ impl Staging {
             }
             _ => false,
         })
-    }
-
-    /// The lock of the folder; none where there is no journal to lock.
-    fn lock(folder: &Path) -> Result<Option<File>> {
-        let path = folder.join("journal");
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("open the journal", &path, error)),
-        };
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => {
-                let message = "another job is writing this output";
-                Err(Error::new(ErrorKind::AlreadyExists, message).at_path(folder))
-            }
-            // File systems without locks: two processes at once are the user's own care there.
-            Err(TryLockError::Error(_)) => Ok(Some(file)),
-        }
     }
 
     fn parts(&mut self) -> Result<&mut Open> {
@@ -288,11 +261,10 @@ impl Staging {
 
     /// Removes the folder. What cannot be removed is in nobody's way.
     pub(super) fn remove(&mut self) {
-        // Without its journal the rest is nothing, whenever this ends.
-        let _ = fs::remove_file(self.folder.join("journal"));
-        self.open = None;
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            tracing::warn!(folder = %self.folder.display(), %error, "unfinished work left behind");
+        if let Some(open) = self.open.take() {
+            // Without its journal the rest is nothing, whenever this ends.
+            let _ = fs::remove_file(self.folder.join("journal"));
+            removed(open.lock, &self.folder);
         }
     }
 
@@ -315,12 +287,20 @@ pub fn work_folder(output: &Path) -> PathBuf {
     output.with_file_name(name)
 }
 
-/// What a file keeps when it gets another name: device, number, length.
+/// Removes a folder of work; one that stays is in nobody's way.
+fn removed(lock: FolderLock, folder: &Path) {
+    if let Err(error) = lock.remove(folder) {
+        tracing::warn!(folder = %folder.display(), %error, "unfinished work left behind");
+    }
+}
+
+/// What a file keeps when it gets another name: device, number, length, time of its last change.
 #[cfg(unix)]
 fn identity(path: &Path) -> Option<Vec<u64>> {
     use std::os::unix::fs::MetadataExt;
     let about = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
-    Some(vec![about.dev(), about.ino(), about.len()])
+    let (seconds, nanoseconds) = (about.mtime() as u64, about.mtime_nsec() as u64);
+    Some(vec![about.dev(), about.ino(), about.len(), seconds, nanoseconds])
 }
 
 /// Elsewhere a finished file is made once more.

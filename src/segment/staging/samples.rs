@@ -1,14 +1,15 @@
 //! The store of samples: what of the map is done, as plain numbers in a file.
 //!
 //! Row-major, interleaved by line: the sample of band `b` in row `y` and column `x` of a map of `bands` bands and `width`
-//! columns is number `(y * bands + b) * width + x`. Little-endian, no header. What was not written takes no room on file
+//! columns is number `(y * bands + b) * width + x`. In the order of bytes of the machine, as GDAL is told when it makes the
+//! raster of them: a store stays on its machine. No header. What was not written takes no room on file
 //! systems that keep holes.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array3, ArrayView3};
+use ndarray::Array3;
 
 use crate::error::{Error, Result};
 use crate::geometry::{Size, Window};
@@ -27,7 +28,7 @@ pub(super) struct Store {
 /// Samples as bytes.
 trait Bytes: Sample {
     const SIZE: usize;
-    fn put(self, out: &mut Vec<u8>);
+    fn put(line: &[Self], out: &mut Vec<u8>);
     fn take(bytes: &[u8]) -> Self;
 }
 
@@ -36,14 +37,14 @@ macro_rules! bytes {
         impl Bytes for $kind {
             const SIZE: usize = size_of::<$kind>();
 
-            fn put(self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_le_bytes());
+            fn put(line: &[Self], out: &mut Vec<u8>) {
+                out.extend(line.iter().flat_map(|sample| sample.to_ne_bytes()));
             }
 
             fn take(bytes: &[u8]) -> Self {
                 let mut own = [0; size_of::<$kind>()];
                 own.copy_from_slice(bytes);
-                <$kind>::from_le_bytes(own)
+                <$kind>::from_ne_bytes(own)
             }
         }
     )+ };
@@ -70,9 +71,9 @@ impl Store {
     /// Writes a block, `[bands, H, W]`; gives its checksum.
     pub(super) fn write(&self, window: Window, samples: &Samples) -> Result<u32> {
         let write = match samples {
-            Samples::U8(block) => self.write_block(window, block.view()),
-            Samples::U16(block) => self.write_block(window, block.view()),
-            Samples::F32(block) => self.write_block(window, block.view()),
+            Samples::U8(block) => self.write_block(window, block),
+            Samples::U16(block) => self.write_block(window, block),
+            Samples::F32(block) => self.write_block(window, block),
             _ => return Err(Error::internal("a map of another type")),
         };
         write.map_err(|error| Error::io("write the staging file", &self.path, error))
@@ -98,17 +99,15 @@ impl Store {
         (line * self.size.width as u64 + window.x as u64) * self.data_type.bytes() as u64
     }
 
-    fn write_block<T: Bytes>(&self, window: Window, block: ArrayView3<'_, T>) -> io::Result<u32> {
+    fn write_block<T: Bytes>(&self, window: Window, block: &Array3<T>) -> io::Result<u32> {
+        let block = block.as_standard_layout();
         let (bands, height, width) = block.dim();
         // Rows of all bands one after the other, as they lie in the file.
         let mut bytes = Vec::with_capacity(block.len() * T::SIZE);
         for row in 0..height {
             for band in 0..bands {
                 let line = block.slice(ndarray::s![band, row, ..]);
-                match line.as_slice() {
-                    Some(line) => line.iter().for_each(|sample| sample.put(&mut bytes)),
-                    None => line.iter().for_each(|sample| sample.put(&mut bytes)),
-                }
+                T::put(line.to_slice().unwrap_or_default(), &mut bytes);
             }
         }
         let whole = width == self.size.width;
@@ -191,7 +190,7 @@ mod tests {
         assert_eq!(bytes.len(), 2 * 11 * 7 * 2);
         for (at, sample) in bytes.chunks(2).enumerate() {
             let (line, x) = (at / 11, at % 11);
-            assert_eq!(u16::from_le_bytes([sample[0], sample[1]]), value(line % 2, line / 2, x));
+            assert_eq!(u16::from_ne_bytes([sample[0], sample[1]]), value(line % 2, line / 2, x));
         }
         // The whole in one go gives the same file.
         let other = Store::open(&folder.path().join("other"), size, 2, DataType::U16).unwrap();
