@@ -59,6 +59,7 @@ pub struct Model {
     path: Option<PathBuf>,
     pool: Arc<pool::Pool>,
     receptive_field: OnceLock<ReceptiveField>,
+    fingerprint: OnceLock<String>,
 }
 
 impl Model {
@@ -96,6 +97,7 @@ impl Model {
             path: path.map(Into::into),
             pool: Arc::default(),
             receptive_field: OnceLock::new(),
+            fingerprint: OnceLock::new(),
         })
     }
 
@@ -135,6 +137,18 @@ impl Model {
         let channels = self.contract.likely_channels();
         let found = ReceptiveField::of(&self.document, Some(self.contract.output()), channels)?;
         Ok(self.receptive_field.get_or_init(|| found))
+    }
+
+    /// [`Document::fingerprint`], worked out once.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn fingerprint(&self) -> Result<&str> {
+        if let Some(known) = self.fingerprint.get() {
+            return Ok(known);
+        }
+        let found = self.document.fingerprint()?;
+        Ok(self.fingerprint.get_or_init(|| found))
     }
 
     /// A session for these options: an idle one, or a new one. It goes back when it is dropped.

@@ -13,7 +13,7 @@ impl Job<'_, '_> {
         Ok(vec![
             ("glebe", env!("CARGO_PKG_VERSION").to_owned()),
             ("ONNX Runtime", self.model.runtime().version().to_owned()),
-            ("model", self.model.document().fingerprint()?),
+            ("model", self.model.fingerprint()?.to_owned()),
             ("output", self.model.contract().output().to_owned()),
             ("provider", self.options.provider.to_string()),
             ("provider options", format!("{:?}", self.options.provider)),

@@ -15,7 +15,7 @@ use crate::metrics::{Stopwatch, peak_rss_mib};
 use crate::model::{Model, Normalisation, PooledSession};
 use crate::runtime::{CancelToken, OutputData, OutputTensor, Session, SessionOptions};
 use crate::segment::canvas::{Canvas, Pending};
-use crate::segment::memory::TensorBytes;
+use crate::segment::memory::Runs;
 use crate::segment::options::{Activation, Product, SegmentOptions};
 use crate::segment::reading::{Batch, ReadMeasures, Reader};
 use crate::segment::report::Report;
@@ -53,8 +53,8 @@ pub(super) struct Job<'a, 'p> {
     pub(super) cancel: &'a CancelToken,
     /// Which image of how many it is.
     pub(super) image: (usize, usize),
-    /// What is known of the model's memory.
-    pub(super) tensors: &'a TensorBytes,
+    /// What is known of the model's runs.
+    pub(super) runs: &'a Runs,
     pub(super) progress: Option<&'a mut OnProgress<'p>>,
 }
 
@@ -89,7 +89,18 @@ impl Job<'_, '_> {
         self.check_padding(source.data_type())?;
         // Wrong combinations of a fixed and an asked size are refused, whatever is made of them.
         self.tile_size()?;
-        let mut session = self.session()?;
+        let facts = sink.asks_for_facts();
+        let mut session = std::thread::scope(|scope| {
+            // Both take a while, and the runtime prepares a model on one thread.
+            let model = self.model;
+            let fingerprint = facts.then(|| scope.spawn(|| model.fingerprint().map(|_| ())));
+            let session = self.session()?;
+            match fingerprint.map(std::thread::ScopedJoinHandle::join) {
+                Some(Err(_)) => Err(Error::internal("the fingerprint panicked")),
+                Some(Ok(known)) => known.map(|()| session),
+                None => Ok(session),
+            }
+        })?;
         let setup = self.set_up(&mut session, source)?;
         let layout = Layout {
             size: setup.plan.raster(),
@@ -102,7 +113,7 @@ impl Job<'_, '_> {
                 .then(|| setup.encoding.classes()),
             channels: setup.encoding.channels,
             steps: setup.lanes.len(),
-            facts: self.facts(&setup)?,
+            facts: if facts { self.facts(&setup)? } else { Vec::new() },
         };
         let ready = start.elapsed();
         let (mut measures, done) = written(sink, &setup.encoding, &layout, |output, first| {

@@ -89,9 +89,18 @@ impl Memory {
     }
 }
 
-/// What runs of a model take, by channels, tile and batch: the graph need not be followed anew for every raster.
+/// A run of the model, as its graph tells.
+#[derive(Debug, Clone)]
+struct Run {
+    /// Most bytes of tensors alive.
+    bytes: u64,
+    /// Shape of the output.
+    output: Vec<usize>,
+}
+
+/// What is known of runs of a model, by channels, tile and batch: the graph need not be followed anew for every raster.
 #[derive(Debug, Default)]
-pub(super) struct TensorBytes(RefCell<HashMap<(usize, Size, usize), Option<u64>>>);
+pub(super) struct Runs(RefCell<HashMap<(usize, Size, usize), Option<Run>>>);
 
 /// What the memory of a job depends on.
 pub(super) struct Needs<'a> {
@@ -188,22 +197,31 @@ impl Job<'_, '_> {
 
     /// Most bytes of tensors alive in a run of a batch of tiles; none where the graph cannot be followed.
     pub(super) fn tensor_bytes(&self, tile: Size, batch: usize) -> Option<u64> {
-        let known = self.tensors.0.borrow().get(&(self.channels, tile, batch)).copied();
+        self.foreseen(tile, batch).map(|run| run.bytes)
+    }
+
+    /// The shape of what a run of a batch of tiles gives; none where the graph cannot be followed.
+    pub(super) fn output_shape(&self, tile: Size, batch: usize) -> Option<Vec<usize>> {
+        self.foreseen(tile, batch).map(|run| run.output)
+    }
+
+    fn foreseen(&self, tile: Size, batch: usize) -> Option<Run> {
+        let known = self.runs.0.borrow().get(&(self.channels, tile, batch)).cloned();
         known.unwrap_or_else(|| {
-            let bytes = self.live_bytes(tile, batch);
-            self.tensors.0.borrow_mut().insert((self.channels, tile, batch), bytes);
-            bytes
+            let run = self.followed(tile, batch);
+            self.runs.0.borrow_mut().insert((self.channels, tile, batch), run.clone());
+            run
         })
     }
 
-    fn live_bytes(&self, tile: Size, batch: usize) -> Option<u64> {
+    fn followed(&self, tile: Size, batch: usize) -> Option<Run> {
         let contract = self.model.contract();
         let shape = vec![batch, self.channels, tile.height, tile.width];
         let shapes = InputShapes::from([(contract.input().to_owned(), shape)]);
         let graph = specialise(self.model.document(), &shapes, Some(&[contract.output()])).ok()?;
         let ends: u64 = graph.inputs().iter().chain(graph.outputs()).map(|id| graph.kind(*id).bytes()).sum();
         let live = liveness(&graph, graph.outputs(), graph.nodes().len());
-        Some(live.peak + ends)
+        Some(Run { bytes: live.peak + ends, output: graph.shape(*graph.outputs().first()?).to_vec() })
     }
 }
 

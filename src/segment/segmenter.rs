@@ -8,7 +8,7 @@ use crate::geometry::Band;
 use crate::model::{Model, Normalisation};
 use crate::runtime::CancelToken;
 use crate::segment::job::{Job, OnProgress, Progress};
-use crate::segment::memory::TensorBytes;
+use crate::segment::memory::Runs;
 use crate::segment::options::SegmentOptions;
 use crate::segment::report::Report;
 use crate::segment::stream::{Sink, Source};
@@ -23,7 +23,7 @@ pub struct Segmenter<'a> {
     progress: Option<Box<OnProgress<'a>>>,
     /// Which image of how many is at work.
     pub(super) image: (usize, usize),
-    tensors: TensorBytes,
+    runs: Runs,
 }
 
 impl std::fmt::Debug for Segmenter<'_> {
@@ -45,7 +45,7 @@ impl<'a> Segmenter<'a> {
             cancel: CancelToken::new(),
             progress: None,
             image: (0, 1),
-            tensors: TensorBytes::default(),
+            runs: Runs::default(),
         };
         segmenter.normalisation()?;
         Ok(segmenter)
@@ -118,7 +118,7 @@ impl<'a> Segmenter<'a> {
             channels,
             cancel: &self.cancel,
             image: self.image,
-            tensors: &self.tensors,
+            runs: &self.runs,
             progress: self.progress.as_deref_mut(),
         })
     }

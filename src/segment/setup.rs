@@ -303,15 +303,18 @@ impl Job<'_, '_> {
         Ok(Tiled { tile, overlap, placement, plan, encoding, blend, reason })
     }
 
-    /// Channels and size of the output for a tile of zeros.
+    /// Channels and size of the output for a tile: as the graph tells, else by a run on zeros.
     fn probe(&self, session: &mut Session, tile: Size, batch: usize) -> Result<(usize, Size)> {
+        if let Some(shape) = self.output_shape(tile, batch) {
+            return output_shape(&shape, batch);
+        }
         let shape = [batch, self.channels, tile.height, tile.width];
         self.check_batch(batch, self.channels, tile)?;
         let zeros = reserve(shape.iter().product(), "a tile")?;
         session.run(&zeros, shape, self.model.contract().output(), |shape, _| output_shape(shape, batch))
     }
 
-    /// Output channels and placement: as the model declares them, or by running it on zeros.
+    /// Output channels and placement: as the model declares them, as its graph tells, or by running it on zeros.
     pub(super) fn observe(
         &self,
         session: &mut Session,

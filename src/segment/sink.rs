@@ -117,6 +117,10 @@ impl<'a> FileSink<'a> {
 }
 
 impl Sink for FileSink<'_> {
+    fn asks_for_facts(&self) -> bool {
+        true
+    }
+
     fn begin(&mut self, layout: &Layout, seen: &mut dyn FnMut(&Samples)) -> Result<u64> {
         let spec = self.spec(layout)?;
         check_encode(&spec, self.output)?;

@@ -73,12 +73,17 @@ pub(super) struct Layout {
     pub(super) channels: usize,
     /// Steps of the job.
     pub(super) steps: u64,
-    /// All of model and options that the samples depend on, by name.
+    /// All of model and options that the samples depend on, by name; empty where the sink does not ask for it.
     pub(super) facts: Vec<(&'static str, String)>,
 }
 
 /// Where pixels go. Blocks are written on another thread than the one that began.
 pub(super) trait Sink: Send {
+    /// Whether it must know what the samples depend on; that takes a look at every byte of the model.
+    fn asks_for_facts(&self) -> bool {
+        false
+    }
+
     /// Called once, before the first write. Gives the number of steps whose blocks are there from an earlier job that was
     /// interrupted, after showing these blocks to `seen`; they are not written again.
     fn begin(&mut self, layout: &Layout, seen: &mut dyn FnMut(&Samples)) -> Result<u64>;
