@@ -107,6 +107,19 @@ enum class Product : std::int32_t {
     logits = GLEBE_PRODUCT_LOGITS,
 };
 
+/// How precisely the model computes: GLEBE_PRECISION_*.
+enum class Precision : std::int32_t {
+    model = GLEBE_PRECISION_MODEL,
+    fp16 = GLEBE_PRECISION_FP16,
+};
+
+/// When the work around the model becomes part of its graph: GLEBE_FUSE_*.
+enum class Fuse : std::int32_t {
+    automatic = GLEBE_FUSE_AUTO,
+    on = GLEBE_FUSE_ON,
+    off = GLEBE_FUSE_OFF,
+};
+
 /// When nodata values make a pixel invalid: GLEBE_NODATA_RULE_*.
 enum class NodataRule : std::int32_t {
     all = GLEBE_NODATA_RULE_ALL,
@@ -686,6 +699,14 @@ struct SegmentOptions {
     bool resume = false;
     /// Bytes that the job's data may take; see glebe_segment_options. 0: a quarter of what is free, at most 2 GiB.
     std::uint64_t memory = 0;
+    /// How precisely the model computes.
+    Precision precision = Precision::model;
+    /// Whether the work around the model becomes part of its graph; see glebe_segment_options.
+    Fuse fuse = Fuse::automatic;
+    /// Batches at the model at the same time, up to 16. 0: 1 on the processor, 2 on a device.
+    std::uint32_t in_flight = 0;
+    /// TensorRT only: a folder that keeps engines and their timings. Empty: nothing is kept.
+    std::string engine_cache{};
     /// Files only: names of the classes, in order. Empty: those of the model's metadata.
     std::vector<std::string> class_names{};
     /// Files only: short names of GDAL drivers that may read the input, beside GTiff, COG, PNG, JPEG and
@@ -782,6 +803,10 @@ inline SegmentCall::SegmentCall(const SegmentOptions &options)
     given_.resume = options.resume ? 1 : 0;
     given_.memory = options.memory;
     given_.compression_level = options.compression_level;
+    given_.precision = static_cast<std::int32_t>(options.precision);
+    given_.fuse = static_cast<std::int32_t>(options.fuse);
+    given_.in_flight = options.in_flight;
+    given_.engine_cache = c_string_or_null(options.engine_cache, "engine_cache");
     given_.class_names = class_names_.data();
     given_.class_names_len = class_names_.size();
     given_.drivers = drivers_.data();

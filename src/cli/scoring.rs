@@ -1,16 +1,26 @@
 //! Options of scoring, for all commands that score rasters.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
 use glebe::Result;
 use glebe::geometry::{Padding, Size};
 use glebe::model::ModelOptions;
 use glebe::raster::{NodataRule, OpenOptions};
 use glebe::runtime::Provider;
-use glebe::segment::{Activation, FileOptions, SegmentOptions};
+use glebe::segment::{Activation, FileOptions, Precision, SegmentOptions};
 use glebe::tiling::{Blend, Overlap};
 
 use crate::bytes::Bytes;
 use crate::normalisation::NormalisationArguments;
+
+/// When the work around the model becomes part of its graph.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Fuse {
+    Auto,
+    On,
+    Off,
+}
 
 /// Options that the model's metadata does not give, or that shall win over it.
 #[derive(Debug, Args)]
@@ -65,6 +75,23 @@ pub(crate) struct ScoringArguments {
     #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Running")]
     pub(crate) threads: usize,
 
+    /// How precisely the model computes: model, fp16; the report says how far the labels agree
+    #[arg(long, default_value_t, value_name = "PRECISION", help_heading = "Running")]
+    pub(crate) precision: Precision,
+
+    /// Normalisation, and classes where nothing is blended, as part of the model's graph: tiles go to the device as they are in
+    /// the raster. auto: on devices, where it can be done
+    #[arg(long, default_value = "auto", value_name = "WHEN", help_heading = "Running")]
+    pub(crate) fuse: Fuse,
+
+    /// Batches at the model at the same time [default: 1 on the processor, 2 on a device]
+    #[arg(long, value_name = "N", help_heading = "Running")]
+    pub(crate) in_flight: Option<usize>,
+
+    /// TensorRT only: a folder that keeps engines and timings for later jobs
+    #[arg(long, value_name = "FOLDER", help_heading = "Running")]
+    pub(crate) engine_cache: Option<PathBuf>,
+
     /// What tiles, the model's tensors, sums, queues and GDAL's blocks may take (512MiB) [default: a quarter of what is free, at
     /// most 2 GiB]
     #[arg(long, value_name = "SIZE", help_heading = "Running")]
@@ -94,6 +121,9 @@ impl ScoringArguments {
         for (key, value) in &self.provider_options {
             provider = provider.with_option(key, value)?;
         }
+        if let Some(folder) = &self.engine_cache {
+            provider = provider.with_engine_cache(folder)?;
+        }
         let mut options = SegmentOptions::default();
         options.bands.clone_from(&self.normalisation.bands);
         options.scale.clone_from(&self.normalisation.scale);
@@ -106,6 +136,13 @@ impl ScoringArguments {
         options.batch = self.batch;
         options.provider = provider;
         options.threads = self.threads;
+        options.precision = self.precision;
+        options.fuse = match self.fuse {
+            Fuse::Auto => None,
+            Fuse::On => Some(true),
+            Fuse::Off => Some(false),
+        };
+        options.in_flight = self.in_flight;
         options.memory = self.memory.map(|bytes| bytes.0);
         options.activation = self.activation;
         options.threshold = self.threshold;

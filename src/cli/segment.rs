@@ -232,6 +232,13 @@ fn summary(report: &Report, names: &[String]) {
             ),
         );
     }
+    if let Some(share) = report.label_agreement {
+        let pixels = report.label_pixels as f64 / 1e6;
+        table.row(
+            "precision",
+            format!("{}: {:.3} % of {pixels:.2} Mpx get the same label", report.precision, 100.0 * share),
+        );
+    }
     if report.product != "logits" {
         table.row("activation", &report.activation);
     }

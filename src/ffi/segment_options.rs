@@ -7,7 +7,7 @@ use std::ptr::{null, null_mut};
 
 use crate::error::{Error, Result};
 use crate::ffi::boundary::{
-    UserData, Versioned, borrow, glebe_destroy_fn, init, layout, read_known, read_sized,
+    UserData, Versioned, borrow, glebe_destroy_fn, init, layout, optional_text, read_known, read_sized,
 };
 use crate::ffi::cancel::glebe_cancel_token;
 use crate::ffi::field::{bands, flag, numbers, pick, provider};
@@ -16,7 +16,7 @@ use crate::ffi::progress::{Listener, glebe_progress_fn};
 use crate::ffi::status::glebe_status;
 use crate::geometry::{Padding, Size};
 use crate::runtime::CancelToken;
-use crate::segment::{Activation, Product, SegmentOptions};
+use crate::segment::{Activation, Precision, Product, SegmentOptions};
 use crate::tiling::{Blend, Overlap};
 
 /// Each pixel comes from one tile: overlaps are cut in the middle.
@@ -61,6 +61,19 @@ pub const GLEBE_PRODUCT_CLASSES: i32 = 0;
 pub const GLEBE_PRODUCT_PROBABILITIES: i32 = 1;
 /// One band a channel with the model's raw output.
 pub const GLEBE_PRODUCT_LOGITS: i32 = 2;
+
+/// The model computes as its file has it, in float32 as a rule (default).
+pub const GLEBE_PRECISION_MODEL: i32 = 0;
+/// Weights and values between the nodes are float16; the report has the share of labels that are the same
+/// ("label_agreement").
+pub const GLEBE_PRECISION_FP16: i32 = 1;
+
+/// On devices, where it can be done (default).
+pub const GLEBE_FUSE_AUTO: i32 = 0;
+/// Always; where it cannot be done it is GLEBE_STATUS_MODEL_UNSUPPORTED.
+pub const GLEBE_FUSE_ON: i32 = 1;
+/// Never.
+pub const GLEBE_FUSE_OFF: i32 = 2;
 
 /// A pixel is nodata when all bands that are read are (default).
 pub const GLEBE_NODATA_RULE_ALL: i32 = 0;
@@ -185,19 +198,30 @@ pub struct glebe_segment_options {
     /// Files only: strength of the compression, 1 to 9 (Deflate) or 1 to 22 (Zstandard). 0 (default): 3 for Deflate, for
     /// Zstandard what GDAL takes.
     pub compression_level: u32,
-    /// Must be 0.
-    pub reserved: u32,
+    /// How precisely the model computes, GLEBE_PRECISION_....
+    pub precision: i32,
+    /// Whether conversion and normalisation of the samples become part of the model's graph, and the decision on classes
+    /// where nothing is blended, GLEBE_FUSE_...: tiles then go to the device as they are in the raster, and come back as class
+    /// numbers. The labels are the same. For samples of uint8, uint16 and int16.
+    pub fuse: i32,
+    /// Batches at the model at the same time, up to 16, each with a session of its own: on a device upload, run and download
+    /// overlap; on the processor they share the threads. 0 (default): 1 on the processor, 2 on a device.
+    pub in_flight: u32,
+    /// TensorRT only: a folder that keeps engines and their timings, so that later sessions start in seconds. Whoever can
+    /// write to it can run code through them. NULL (default): nothing is kept.
+    pub engine_cache: *const c_char,
 }
 
 layout!(
-    glebe_segment_options, 280;
+    glebe_segment_options, 296;
     struct_size 0, threads 4, bands 8, bands_len 16, scale 24, scale_len 32, mean 40, mean_len 48, std 56,
     std_len 64, tile_width 72, tile_height 76, overlap_px 80, overlap_share 88, blend 96, padding 100,
     padding_value 104, batch 112, activation 116, provider 120, provider_option_keys 128,
     provider_option_values 136, provider_options_len 144, product 152, data_type 156, threshold 160,
     nodata 168, has_nodata 176, nodata_rule 180, format 184, compression 188, overwrite 192, resume 196,
     class_names 200, class_names_len 208, drivers 216, drivers_len 224, cancel 232, progress 240,
-    progress_user_data 248, progress_destroy 256, memory 264, compression_level 272, reserved 276
+    progress_user_data 248, progress_destroy 256, memory 264, compression_level 272, precision 276,
+    fuse 280, in_flight 284, engine_cache 288
 );
 
 // SAFETY: repr(C), its size first, fields without gaps (asserted above), numbers, raw pointers and nullable functions.
@@ -250,7 +274,10 @@ unsafe impl Versioned for glebe_segment_options {
             progress_destroy: None,
             memory: 0,
             compression_level: 0,
-            reserved: 0,
+            precision: GLEBE_PRECISION_MODEL,
+            fuse: GLEBE_FUSE_AUTO,
+            in_flight: 0,
+            engine_cache: null(),
         }
     }
 }
@@ -300,9 +327,6 @@ pub(super) unsafe fn asked(options: *const glebe_segment_options) -> Result<Aske
         // SAFETY: by this function's contract.
         false => unsafe { read_sized(options, "options")? },
     };
-    if given.reserved != 0 {
-        return Err(Error::invalid("reserved is not 0"));
-    }
     // SAFETY: the pointers in the struct are as the header's contract wants them.
     unsafe {
         Ok(Asked {
@@ -373,6 +397,21 @@ unsafe fn segment_options(given: &glebe_segment_options) -> Result<SegmentOption
             given.provider_options_len,
         )?
     };
+    // SAFETY: as above.
+    if let Some(folder) = unsafe { optional_text(given.engine_cache, "engine_cache")? } {
+        options.provider = options.provider.with_engine_cache(folder)?;
+    }
+    options.precision = pick(
+        "precision",
+        given.precision,
+        &[(GLEBE_PRECISION_MODEL, Precision::Model), (GLEBE_PRECISION_FP16, Precision::Fp16)],
+    )?;
+    options.fuse = pick(
+        "fuse",
+        given.fuse,
+        &[(GLEBE_FUSE_AUTO, None), (GLEBE_FUSE_ON, Some(true)), (GLEBE_FUSE_OFF, Some(false))],
+    )?;
+    options.in_flight = (given.in_flight != 0).then_some(given.in_flight as usize);
     options.activation = pick(
         "activation",
         given.activation,

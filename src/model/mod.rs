@@ -5,6 +5,7 @@
 
 mod contract;
 mod description;
+mod form;
 mod metadata;
 mod normalisation;
 mod pool;
@@ -15,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use contract::Contract;
 pub use description::describe;
+pub use form::Form;
 pub use normalisation::Normalisation;
 pub use pool::PooledSession;
 pub use tags::Tags;
@@ -156,21 +158,27 @@ impl Model {
     /// # Errors
     /// As [`Session::new`]; errors of weights in other files.
     pub fn session(&self, options: &SessionOptions) -> Result<PooledSession> {
-        let session = match self.pool.take(options) {
-            Some(session) => session,
-            None => self.new_session(options).map_err(|error| match &self.path {
-                Some(path) => error.at_path(path),
-                None => error,
-            })?,
-        };
-        Ok(PooledSession::new(session, options.clone(), &self.pool))
+        self.session_as(&Form::default(), options)
     }
 
-    fn new_session(&self, options: &SessionOptions) -> Result<Session> {
-        if self.facts.external_data {
-            // Bytes only, so that the runtime opens nothing that the guard has not seen.
-            return Session::new(&self.runtime, &self.document.embedded()?, options);
-        }
-        Session::new(&self.runtime, self.document.bytes(), options)
+    /// A session of the model in another form, likewise.
+    ///
+    /// # Errors
+    /// As [`Model::session`]; [`HalfPrecision::of`](crate::onnx::HalfPrecision::of) and [`fused`](crate::onnx::fused) for
+    /// models that cannot have that form.
+    pub fn session_as(&self, form: &Form, options: &SessionOptions) -> Result<PooledSession> {
+        let key = (form.clone(), options.clone());
+        let session = match self.pool.take(&key) {
+            Some(session) => session,
+            None => {
+                let session =
+                    form.of(self).and_then(|bytes| Session::new(&self.runtime, &bytes, options));
+                session.map_err(|error| match &self.path {
+                    Some(path) => error.at_path(path),
+                    None => error,
+                })?
+            }
+        };
+        Ok(PooledSession::new(session, key, &self.pool))
     }
 }

@@ -3,28 +3,32 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::model::Form;
 use crate::runtime::{Session, SessionOptions};
 
 /// Idle sessions kept: each holds the weights once more.
-const IDLE: usize = 2;
+const IDLE: usize = 3;
+
+/// What a session was made of.
+pub(super) type Key = (Form, SessionOptions);
 
 /// Sessions that wait for the next job.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Vec<(SessionOptions, Session)>>);
+pub(super) struct Pool(Mutex<Vec<(Key, Session)>>);
 
 impl Pool {
-    pub(super) fn take(&self, options: &SessionOptions) -> Option<Session> {
+    pub(super) fn take(&self, key: &Key) -> Option<Session> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = idle.iter().position(|(own, _)| own == options)?;
+        let index = idle.iter().position(|(own, _)| own == key)?;
         Some(idle.swap_remove(index).1)
     }
 
-    fn put(&self, options: SessionOptions, session: Session) {
+    fn put(&self, key: Key, session: Session) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() >= IDLE {
             idle.remove(0);
         }
-        idle.push((options, session));
+        idle.push((key, session));
     }
 }
 
@@ -33,13 +37,13 @@ impl Pool {
 pub struct PooledSession {
     /// `None` only while it is dropped.
     session: Option<Session>,
-    options: SessionOptions,
+    key: Key,
     pool: Arc<Pool>,
 }
 
 impl PooledSession {
-    pub(super) fn new(session: Session, options: SessionOptions, pool: &Arc<Pool>) -> PooledSession {
-        PooledSession { session: Some(session), options, pool: Arc::clone(pool) }
+    pub(super) fn new(session: Session, key: Key, pool: &Arc<Pool>) -> PooledSession {
+        PooledSession { session: Some(session), key, pool: Arc::clone(pool) }
     }
 }
 
@@ -65,7 +69,7 @@ impl Drop for PooledSession {
             session.release_cancel();
             // A session that a panic went through may be in the middle of anything.
             if !std::thread::panicking() {
-                self.pool.put(self.options.clone(), session);
+                self.pool.put(self.key.clone(), session);
             }
         }
     }

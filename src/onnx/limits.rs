@@ -47,3 +47,17 @@ impl Default for Limits {
         }
     }
 }
+
+impl Limits {
+    /// For what glebe has made itself.
+    pub(crate) const UNLIMITED: Limits = Limits {
+        file_bytes: u64::MAX,
+        depth: 64,
+        nodes: u64::MAX,
+        decoded_bytes: u64::MAX,
+        tensor_elements: u64::MAX,
+        tensor_bytes: u64::MAX,
+        produced_elements: u64::MAX,
+        external_data: false,
+    };
+}

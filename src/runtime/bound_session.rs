@@ -92,13 +92,17 @@ impl BoundSession {
     /// # Errors
     /// As [`Session::new`](super::Session::new).
     pub fn new(runtime: &Runtime, bytes: &[u8], options: &SessionOptions) -> Result<BoundSession> {
-        let inner = options.commit(runtime, bytes)?;
+        Ok(BoundSession::of(options.commit(runtime, bytes)?, &options.provider))
+    }
+
+    /// Of a session that is prepared for this provider.
+    pub(super) fn of(inner: OrtSession, provider: &Provider) -> BoundSession {
         let ports = Ports {
             inputs: inner.inputs().iter().map(|outlet| Port::of(outlet.name(), outlet.dtype())).collect(),
             outputs: inner.outputs().iter().map(|outlet| Port::of(outlet.name(), outlet.dtype())).collect(),
-            provider: options.provider.clone(),
+            provider: provider.clone(),
         };
-        Ok(BoundSession { inner, ports: Arc::new(ports), watch: None })
+        BoundSession { inner, ports: Arc::new(ports), watch: None }
     }
 
     /// The graph's inputs (initializers excluded), in its order.
@@ -125,6 +129,8 @@ impl BoundSession {
                 ElementType::Int64 => tensor.write(&vec![0i64; tensor.len()])?,
                 ElementType::Int32 => tensor.write(&vec![0i32; tensor.len()])?,
                 ElementType::Uint8 => tensor.write(&vec![0u8; tensor.len()])?,
+                ElementType::Uint16 => tensor.write(&vec![0u16; tensor.len()])?,
+                ElementType::Int16 => tensor.write(&vec![0i16; tensor.len()])?,
                 ElementType::Bool => tensor.write(&vec![false; tensor.len()])?,
                 other => return Err(Error::internal(format!("a tensor of {}", other.name()))),
             }
@@ -141,6 +147,15 @@ impl BoundSession {
         let tensor = DeviceTensor::on_device(&self.inner, &self.ports.provider, T::ELEMENT, shape)?;
         tensor.write(values)?;
         Ok(tensor)
+    }
+
+    /// A tensor in host memory, pinned where the provider has such: what is copied to the device and from it again and
+    /// again.
+    ///
+    /// # Errors
+    /// As [`BoundSession::zeros`].
+    pub fn staging(&self, element: ElementType, shape: &[usize]) -> Result<DeviceTensor> {
+        DeviceTensor::staging(&self.inner, &self.ports.provider, element, shape)
     }
 
     /// An empty binding for this session.
@@ -185,6 +200,18 @@ impl BoundSession {
         }
         let options = self.watch.as_ref().map(|(_, watch)| watch.options());
         binding.run(&mut self.inner, options, |error| failure(error, token, "the graph failed"))
+    }
+
+    /// Runs likewise, without capturing the run as a graph where the provider is to do so.
+    ///
+    /// # Errors
+    /// As [`BoundSession::run`].
+    pub(super) fn run_uncaptured(&mut self, binding: &mut Binding) -> Result<Fetched> {
+        let failed = |error: &ort::Error| failure(error, None, "the graph failed");
+        let mut options = ort::session::RunOptions::new().map_err(|error| failed(&error))?;
+        // The number that ONNX Runtime reserves for this (`kOrtRunOptionsConfigCudaGraphAnnotation`).
+        options.set("gpu_graph_id", "-1").map_err(|error| failed(&error))?;
+        binding.run(&mut self.inner, Some(&options), failed)
     }
 
     /// Finishes the profile that [`SessionOptions::profile`] asked for and gives its file.

@@ -79,6 +79,8 @@ elements! {
     i64 = Int64 / Int64;
     i32 = Int32 / Int32;
     u8 = Uint8 / Uint8;
+    u16 = Uint16 / Uint16;
+    i16 = Int16 / Int16;
     bool = Bool / Bool;
 }
 
@@ -118,6 +120,31 @@ impl DeviceTensor {
         DeviceTensor::allocate(&allocator, element, shape)
     }
 
+    /// A tensor in host memory that the device of `provider` reads and writes by itself; where there is no such memory,
+    /// or no slice can be had of it, in plain memory: slower to copy, and nothing else.
+    pub(super) fn staging(
+        session: &ort::session::Session,
+        provider: &Provider,
+        element: ElementType,
+        shape: &[usize],
+    ) -> Result<DeviceTensor> {
+        if provider.kind() != ProviderKind::Cpu {
+            let pinned = MemoryInfo::new(
+                AllocationDevice::CUDA_PINNED,
+                provider.device() as i32,
+                AllocatorType::Device,
+                MemoryType::CPUOutput,
+            );
+            let pinned = pinned.and_then(|memory| Allocator::new(session, memory)).ok();
+            let pinned = pinned.and_then(|own| DeviceTensor::allocate(&own, element, shape).ok());
+            if let Some(pinned) = pinned.filter(DeviceTensor::is_host) {
+                return Ok(pinned);
+            }
+            tracing::debug!("no pinned memory from provider {provider}");
+        }
+        DeviceTensor::allocate(&Allocator::default(), element, shape)
+    }
+
     fn allocate(allocator: &Allocator, element: ElementType, shape: &[usize]) -> Result<DeviceTensor> {
         let kind = to_ort(element).ok_or_else(|| {
             Error::new(ErrorKind::NotSupported, format!("tensors of {} are not supported", element.name()))
@@ -142,6 +169,14 @@ impl DeviceTensor {
         let shape = value.shape().iter().map(|dim| *dim as usize).collect();
         let host = value.memory_info().is_cpu_accessible();
         Ok(DeviceTensor(Arc::new(Inner { element, shape, host, value: RwLock::new(value) })))
+    }
+
+    /// The value, where nothing else has the tensor.
+    pub(super) fn into_value(self) -> Result<DynTensor> {
+        let inner =
+            Arc::try_unwrap(self.0).map_err(|_| Error::new(ErrorKind::InvalidState, "the tensor is in use"))?;
+        // A panic while it was held cannot have left it broken: it holds plain numbers.
+        Ok(inner.value.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// The type of its elements.

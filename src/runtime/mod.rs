@@ -16,6 +16,7 @@
 //! `Run` has known races); a [`CancelToken`] may be set from any thread and from a signal handler.
 
 mod binding;
+mod bound_score;
 mod bound_session;
 mod cancel;
 mod device_tensor;

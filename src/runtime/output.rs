@@ -4,6 +4,7 @@ use half::f16;
 use ort::value::{DynValue, TensorElementType as Kind, ValueType};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::DeviceTensor;
 
 /// What a run gave, borrowed from the runtime.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +51,11 @@ impl OutputTensor {
                 Err(Error::new(ErrorKind::ModelUnsupported, message).at_tensor(name))
             }
         }
+    }
+
+    /// What a bound run gave.
+    pub(super) fn of(tensor: DeviceTensor, name: &str) -> Result<OutputTensor> {
+        OutputTensor::new(tensor.into_value()?.into_dyn(), name)
     }
 
     /// Its dimensions.

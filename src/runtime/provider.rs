@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ort::session::builder::SessionBuilder;
@@ -153,6 +153,61 @@ impl Provider {
         self.device
     }
 
+    /// Keeps engines and their timings in a folder, so that a later session of the same model, provider and device starts
+    /// in seconds instead of minutes (TensorRT's `trt_engine_cache_path` and `trt_timing_cache_path`). The folder is made
+    /// when the session is. Engines belong to versions and devices, which TensorRT checks; whoever can write to the folder
+    /// can run code through them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for providers other than TensorRT, which build nothing that could be kept, and for
+    /// a folder whose name is no text.
+    pub fn with_engine_cache(self, folder: impl AsRef<Path>) -> Result<Provider> {
+        let folder = folder.as_ref();
+        if self.kind != ProviderKind::TensorRt {
+            let message = format!("engine cache: provider {self} builds no engines, only tensorrt does");
+            return Err(Error::invalid(message).at_path(folder));
+        }
+        let text = folder.to_str().filter(|text| !text.is_empty());
+        let text =
+            text.ok_or_else(|| Error::invalid("engine cache: expected a path that is text").at_path(folder))?;
+        [
+            ("trt_engine_cache_enable", "1"),
+            ("trt_engine_cache_path", text),
+            ("trt_timing_cache_enable", "1"),
+            ("trt_timing_cache_path", text),
+        ]
+        .into_iter()
+        .try_fold(self, |provider, (key, value)| provider.with_option(key, value))
+    }
+
+    /// The value of one of the provider's own options, where it was set.
+    pub fn option(&self, key: &str) -> Option<&str> {
+        self.options.get(key).map(String::as_str)
+    }
+
+    /// Options that a run's numbers may depend on: all but where things are kept.
+    pub fn numeric_options(&self) -> impl Iterator<Item = (&str, &str)> {
+        let kept = |key: &str| key.contains("_cache_") || key == "gpu_mem_limit";
+        self.options.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(move |(key, _)| !kept(key))
+    }
+
+    /// Whether runs are captured as graphs of the device, for which buffers must stay where they are.
+    pub fn captures_graphs(&self) -> bool {
+        ["enable_cuda_graph", "trt_cuda_graph_enable"]
+            .iter()
+            .filter_map(|key| self.option(key))
+            .any(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+    }
+
+    /// Makes the folder of the engine cache.
+    fn make_cache(&self) -> Result<()> {
+        match self.option("trt_engine_cache_path").or_else(|| self.option("trt_timing_cache_path")) {
+            Some(folder) => std::fs::create_dir_all(folder)
+                .map_err(|error| Error::io("create the folder of the engine cache", folder, error)),
+            None => Ok(()),
+        }
+    }
+
     /// Makes sessions of `builder` run on this provider, or says why they cannot.
     pub(super) fn register(&self, runtime: &Runtime, builder: SessionBuilder) -> Result<SessionBuilder> {
         let unavailable = |why: String| {
@@ -176,6 +231,7 @@ impl Provider {
         {
             return Err(unavailable(format!("{library} not found in {}", folder.display())));
         }
+        self.make_cache()?;
         let providers: Vec<_> = dispatch.providers.into_iter().map(|one| one.error_on_failure()).collect();
         builder.with_execution_providers(providers).map_err(|error| {
             // The runtime's text names what is missing: a library (cuDNN, TensorRT), a device, or the driver.
@@ -288,5 +344,38 @@ mod tests {
         let error = cuda.with_option("gpu_mem_limt", "1").unwrap_err();
         assert!(error.to_string().contains("did you mean gpu_mem_limit"), "{error}");
         assert!(Provider::default().with_option("gpu_mem_limit", "1").is_err());
+    }
+
+    #[test]
+    fn engines_are_kept_where_they_are_built() {
+        let trt = Provider::new(ProviderKind::TensorRt).on_device(1);
+        let kept = trt.clone().with_engine_cache("engines/of x").unwrap();
+        for key in ["trt_engine_cache_enable", "trt_timing_cache_enable"] {
+            assert_eq!((kept.option(key), trt.option(key)), (Some("1"), None));
+        }
+        for key in ["trt_engine_cache_path", "trt_timing_cache_path"] {
+            assert_eq!(kept.option(key), Some("engines/of x"));
+        }
+        // Where engines lie does not change what they give; their precision does.
+        let half = kept.clone().with_option("trt_fp16_enable", "1").unwrap();
+        assert_eq!(kept.numeric_options().count(), 0);
+        assert_eq!(half.numeric_options().collect::<Vec<_>>(), [("trt_fp16_enable", "1")]);
+        for other in [Provider::default(), Provider::new(ProviderKind::Cuda)] {
+            let error = other.with_engine_cache("engines").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+            assert!(error.to_string().contains("only tensorrt"), "{error}");
+        }
+        assert!(trt.with_engine_cache("").is_err());
+    }
+
+    #[test]
+    fn captured_graphs_are_known() {
+        let with = |kind, key: &str, value: &str| {
+            Provider::new(kind).with_option(key, value).unwrap().captures_graphs()
+        };
+        assert!(with(ProviderKind::Cuda, "enable_cuda_graph", "1"));
+        assert!(with(ProviderKind::TensorRt, "trt_cuda_graph_enable", "True"));
+        assert!(!with(ProviderKind::Cuda, "enable_cuda_graph", "0"));
+        assert!(!Provider::new(ProviderKind::Cuda).captures_graphs());
     }
 }

@@ -6,8 +6,12 @@ use ort::session::SessionInputValue;
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::bound_score::BoundScore;
 use crate::runtime::cancel::Watch;
-use crate::runtime::{CancelToken, OutputData, OutputTensor, Runtime, SessionOptions};
+use crate::runtime::device_tensor::Element;
+use crate::runtime::{
+    BoundSession, CancelToken, OutputData, OutputTensor, ProviderKind, Runtime, SessionOptions,
+};
 
 /// The element type of a tensor at the model's border, as far as glebe feeds and reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +47,19 @@ pub struct TensorSpec {
 }
 
 /// A model prepared for one provider. Runs one call at a time.
+///
+/// On a device, samples are copied through memory that the device reads by itself (pinned), and input and output are bound
+/// (IoBinding). Two sessions on two threads make upload, run and download overlap.
 pub struct Session {
-    inner: OrtSession,
+    engine: Engine,
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
-    watch: Option<(CancelToken, Watch)>,
+}
+
+enum Engine {
+    /// The runtime reads the caller's memory and allocates the output.
+    Plain { session: OrtSession, watch: Option<(CancelToken, Watch)> },
+    Bound(BoundScore),
 }
 
 impl std::fmt::Debug for Session {
@@ -67,7 +79,13 @@ impl Session {
         let inner = options.commit(runtime, bytes)?;
         let inputs = inner.inputs().iter().map(|outlet| spec(outlet.name(), outlet.dtype())).collect();
         let outputs = inner.outputs().iter().map(|outlet| spec(outlet.name(), outlet.dtype())).collect();
-        Ok(Session { inner, inputs, outputs, watch: None })
+        let fixed = options.fixed_buffers || options.provider.captures_graphs();
+        let engine = if fixed || options.provider.kind() != ProviderKind::Cpu {
+            Engine::Bound(BoundScore::new(BoundSession::of(inner, &options.provider), fixed))
+        } else {
+            Engine::Plain { session: inner, watch: None }
+        };
+        Ok(Session { engine, inputs, outputs })
     }
 
     /// The model's inputs (initializers excluded), in the model's order.
@@ -85,13 +103,19 @@ impl Session {
     /// # Errors
     /// [`ErrorKind::Io`] where no thread can be started.
     pub fn cancel_with(&mut self, token: &CancelToken) -> Result<()> {
-        self.watch = Some((token.clone(), Watch::new(token)?));
+        match &mut self.engine {
+            Engine::Plain { watch, .. } => *watch = Some((token.clone(), Watch::new(token)?)),
+            Engine::Bound(bound) => bound.session.cancel_with(token)?,
+        }
         Ok(())
     }
 
     /// Forgets the token given to [`Session::cancel_with`].
     pub(crate) fn release_cancel(&mut self) {
-        self.watch = None;
+        match &mut self.engine {
+            Engine::Plain { watch, .. } => *watch = None,
+            Engine::Bound(bound) => bound.session.release_cancel(),
+        }
     }
 
     /// Runs the model on `input` of shape `[N, C, H, W]` (row-major) and hands the shape and samples of the output
@@ -116,26 +140,22 @@ impl Session {
     /// As [`Session::run`].
     pub fn score(&mut self, input: &[f32], shape: [usize; 4], output: &str) -> Result<OutputTensor> {
         let first = self.inputs.first().ok_or_else(|| Error::internal("session without inputs"))?;
-        let halves: Vec<f16>;
-        let tensor = match &first.element {
-            Ok(ElementType::F32) => TensorRef::from_array_view((shape, input)).map(Into::into),
+        match &first.element {
+            Ok(ElementType::F32) => self.feed(input, shape, output),
             Ok(ElementType::F16) => {
-                halves = input
+                let halves: Vec<f16> = input
                     .iter()
                     // What f16 cannot hold becomes its largest value: an infinity would spread through the network.
                     .map(|value| f16::from_f32(value.clamp(-f16::MAX.to_f32(), f16::MAX.to_f32())))
                     .collect();
-                TensorRef::from_array_view((shape, halves.as_slice())).map(Into::into)
+                self.feed(&halves, shape, output)
             }
-            Err(name) => {
-                return Err(Error::new(
-                    ErrorKind::ModelUnsupported,
-                    format!("cannot feed elements of type {name}"),
-                )
-                .at_tensor(&first.name));
-            }
-        };
-        self.score_tensor(tensor, shape, output)
+            Err(name) => Err(Error::new(
+                ErrorKind::ModelUnsupported,
+                format!("cannot feed elements of type {name}"),
+            )
+            .at_tensor(&first.name)),
+        }
     }
 
     /// Runs a model that takes samples as they are ([`fused`](crate::onnx::fused) makes such) on `input` of shape
@@ -149,42 +169,50 @@ impl Session {
         shape: [usize; 4],
         output: &str,
     ) -> Result<OutputTensor> {
-        let (given, tensor) = match input {
-            RawSamples::U8(input) => {
-                (TensorElementType::Uint8, TensorRef::from_array_view((shape, input)).map(Into::into))
-            }
-            RawSamples::U16(input) => {
-                (TensorElementType::Uint16, TensorRef::from_array_view((shape, input)).map(Into::into))
-            }
-            RawSamples::I16(input) => {
-                (TensorElementType::Int16, TensorRef::from_array_view((shape, input)).map(Into::into))
-            }
-        };
-        let first = self.inner.inputs().first().ok_or_else(|| Error::internal("session without inputs"))?;
-        if first.dtype().tensor_type() != Some(given) {
-            let message = format!("the model takes {}, got raw samples of {given}", first.dtype());
-            return Err(Error::new(ErrorKind::Mismatch, message).at_tensor(first.name()));
+        match input {
+            RawSamples::U8(input) => self.feed_raw(input, shape, output),
+            RawSamples::U16(input) => self.feed_raw(input, shape, output),
+            RawSamples::I16(input) => self.feed_raw(input, shape, output),
         }
-        self.score_tensor(tensor, shape, output)
     }
 
-    fn score_tensor(
+    fn feed_raw<T: Element>(
         &mut self,
-        tensor: ort::Result<SessionInputValue<'_>>,
+        input: &[T],
         shape: [usize; 4],
         output: &str,
     ) -> Result<OutputTensor> {
-        let token = self.watch.as_ref().map(|(token, _)| token.clone());
-        if let Some(token) = &token {
+        let first = self.inputs.first().ok_or_else(|| Error::internal("session without inputs"))?;
+        let takes = match &first.element {
+            Ok(ElementType::F32) => "float32",
+            Ok(ElementType::F16) => "float16",
+            Err(name) => name,
+        };
+        let given = T::ELEMENT.name();
+        if takes != given {
+            let message = format!("the model takes {takes}, got raw samples of {given}");
+            return Err(Error::new(ErrorKind::Mismatch, message).at_tensor(&first.name));
+        }
+        self.feed(input, shape, output)
+    }
+
+    /// Runs the model on elements of its own type.
+    fn feed<T: Element>(&mut self, input: &[T], shape: [usize; 4], output: &str) -> Result<OutputTensor> {
+        let (session, watch) = match &mut self.engine {
+            Engine::Bound(bound) => return bound.score(input, shape, output),
+            Engine::Plain { session, watch } => (session, watch),
+        };
+        let token = watch.as_ref().map(|(token, _)| token);
+        if let Some(token) = token {
             token.check()?;
         }
-        let failed = |error: ort::Error| {
-            failure(&error, token.as_ref(), &format!("the model failed on input {shape:?}"))
-        };
-        let tensor = tensor.map_err(failed)?;
-        let mut outputs = match &self.watch {
-            Some((_, watch)) => self.inner.run_with_options([tensor], watch.options()).map_err(failed)?,
-            None => self.inner.run([tensor]).map_err(failed)?,
+        let failed =
+            |error: ort::Error| failure(&error, token, &format!("the model failed on input {shape:?}"));
+        let tensor: SessionInputValue<'_> =
+            TensorRef::from_array_view((shape, input)).map_err(failed)?.into();
+        let mut outputs = match &*watch {
+            Some((_, watch)) => session.run_with_options([tensor], watch.options()).map_err(failed)?,
+            None => session.run([tensor]).map_err(failed)?,
         };
         let value = outputs
             .remove(output)

@@ -66,6 +66,10 @@ pub struct SessionOptions {
     /// graphs that go through large tensors again and again. Its peak is little above that of the tensors alive, and
     /// memory is kept until all of it is free. Unix only (elsewhere, and without `arena`, it has no effect). Off by default.
     pub heap: bool,
+    /// Whether a [`Session`](super::Session) keeps input and output in buffers on the device that stay where they are, and
+    /// copies what goes in and out. On with providers that capture graphs ([`Provider::captures_graphs`]), which need it.
+    /// Off by default.
+    pub fixed_buffers: bool,
     /// More of the runtime's own settings, as (key, value); they are applied last, so they win.
     pub config: Vec<(String, String)>,
     /// Where to write a profile (times of all nodes, as trace events): the start of the file's name. The file is
@@ -86,6 +90,7 @@ impl Default for SessionOptions {
             memory_pattern: true,
             arena: true,
             heap: false,
+            fixed_buffers: false,
             config: Vec::new(),
             profile: None,
             operators: false,

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2, ArrayView3, ArrayViewMut3, s};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::geometry::Window;
 use crate::segment::product::Encoding;
 use crate::segment::setup::Setup;
@@ -28,6 +28,15 @@ fn within(tile: &Tile, window: Window) -> (usize, usize) {
     ((window.y - tile.window.y) as usize, (window.x - tile.window.x) as usize)
 }
 
+/// What the model gave for a tile.
+pub(super) enum Values<'v> {
+    /// Scores `[C, H, W]`.
+    Scores(ArrayViewMut3<'v, f32>),
+    /// Class numbers `[H, W]`, decided by the model; only where nothing is blended.
+    U8(ArrayView2<'v, u8>),
+    U16(ArrayView2<'v, u16>),
+}
+
 /// What tiles are laid upon.
 pub(super) struct Canvas<'a> {
     encoding: &'a Encoding,
@@ -51,7 +60,7 @@ impl<'a> Canvas<'a> {
     pub(super) fn place(
         &mut self,
         pending: &Pending,
-        mut values: Option<ArrayViewMut3<'_, f32>>,
+        mut values: Option<Values<'_>>,
         output: &Output,
     ) -> Result<()> {
         let Pending { step, valid, .. } = pending;
@@ -61,24 +70,27 @@ impl<'a> Canvas<'a> {
             if !wanted {
                 return Ok(());
             }
-            let encoded = match &mut values {
+            let valid = valid.as_ref().map(|valid| part_of(&step.tile, window, valid.view()));
+            let encoded = match values {
                 None => self.encoding.empty(window.height, window.width),
-                Some(values) => {
+                Some(Values::Scores(mut values)) => {
                     let (y, x) = within(&step.tile, window);
                     let mut part = values.slice_mut(s![.., y..y + window.height, x..x + window.width]);
                     self.encoding.activate(part.view_mut(), false);
-                    let valid = valid.as_ref().map(|valid| part_of(&step.tile, window, valid.view()));
                     self.encoding.encode(part.view(), valid)
                 }
+                Some(Values::U8(codes)) => self.encoding.decided(part_of(&step.tile, window, codes), valid),
+                Some(Values::U16(codes)) => self.encoding.decided(part_of(&step.tile, window, codes), valid),
             };
             return output.write(window, encoded);
         };
         let empty = values.is_none();
         let finished: Option<(Window, ArrayView3<'_, f32>)> = match &mut values {
-            Some(values) => {
+            Some(Values::Scores(values)) => {
                 self.encoding.activate(values.view_mut(), true);
                 blended.add(step, values.view())?
             }
+            Some(_) => return Err(Error::internal("class numbers cannot be blended")),
             None => blended.skip(step)?,
         };
         let Some((window, values)) = finished.filter(|_| wanted) else { return Ok(()) };

@@ -16,7 +16,18 @@ impl Job<'_, '_> {
             ("model", self.model.fingerprint()?.to_owned()),
             ("output", self.model.contract().output().to_owned()),
             ("provider", self.options.provider.to_string()),
-            ("provider options", format!("{:?}", self.options.provider)),
+            (
+                "provider options",
+                self.options
+                    .provider
+                    .numeric_options()
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect::<Vec<_>>()
+                    .join(","),
+            ),
+            ("precision", self.options.precision.to_string()),
+            ("fused", setup.fused().to_owned()),
+            ("in flight", setup.in_flight.to_string()),
             ("threads", self.options.threads().to_string()),
             ("tile", setup.tile.to_string()),
             ("map", setup.plan.raster().to_string()),

@@ -1,27 +1,21 @@
 //! The job: read → normalise → batch → run → blend or crop → decide → write.
-//!
-//! Four threads: one reads and prepares, the caller's runs the model, one lays tiles down, one writes. Between them are
-//! queues of one batch, so that none runs ahead; each stops where its neighbour does.
 
 use std::ops::ControlFlow;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
-use ndarray::{ArrayViewMut4, Axis};
-
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::geometry::Padding;
-use crate::metrics::{Stopwatch, peak_rss_mib};
-use crate::model::{Model, Normalisation, PooledSession};
-use crate::runtime::{CancelToken, OutputData, OutputTensor, Session, SessionOptions};
-use crate::segment::canvas::{Canvas, Pending};
+use crate::metrics::peak_rss_mib;
+use crate::model::{Form, Model, Normalisation};
+use crate::runtime::CancelToken;
 use crate::segment::memory::Runs;
 use crate::segment::options::{Activation, Product, SegmentOptions};
-use crate::segment::reading::{Batch, ReadMeasures, Reader};
+use crate::segment::pipeline::Measures;
 use crate::segment::report::Report;
-use crate::segment::setup::{Setup, output_shape};
+use crate::segment::runner::Probe;
+use crate::segment::setup::Setup;
 use crate::segment::stream::{Layout, Sink, Source};
-use crate::segment::writing::{Output, Written, written};
+use crate::segment::writing::{Written, written};
 use crate::tensor::DataType;
 
 /// How far a job is.
@@ -58,26 +52,6 @@ pub(super) struct Job<'a, 'p> {
     pub(super) progress: Option<&'a mut OnProgress<'p>>,
 }
 
-/// What was measured on the way.
-#[derive(Debug, Default)]
-struct Measures {
-    read: ReadMeasures,
-    model: Stopwatch,
-    place: Stopwatch,
-    batches: u64,
-    /// Whether an output left 0 to 1, as raw scores do and probabilities do not.
-    beyond_unit: bool,
-    setup: Duration,
-}
-
-/// What the model gave for a batch.
-struct Scored {
-    tiles: Vec<Pending>,
-    /// `None` where no tile had data.
-    values: Option<OutputTensor>,
-    end: u64,
-}
-
 impl Job<'_, '_> {
     /// Runs the job and fills in what of the report it knows; the caller adds files and total time.
     pub(super) fn run(mut self, source: &mut dyn Source, sink: &mut dyn Sink) -> Result<Report> {
@@ -89,19 +63,30 @@ impl Job<'_, '_> {
         self.check_padding(source.data_type())?;
         // Wrong combinations of a fixed and an asked size are refused, whatever is made of them.
         self.tile_size()?;
+        let mut setup = {
+            let mut probe = Probe::new(|| self.session(&Form::default(), 1));
+            self.set_up(&mut probe, source)?
+        };
         let facts = sink.asks_for_facts();
-        let mut session = std::thread::scope(|scope| {
+        let (mut runners, unfused) = std::thread::scope(|scope| {
             // Both take a while, and the runtime prepares a model on one thread.
             let model = self.model;
             let fingerprint = facts.then(|| scope.spawn(|| model.fingerprint().map(|_| ())));
-            let session = self.session()?;
+            let mut unfused = None;
+            let runners = match self.runners(&setup) {
+                Err(error) if self.may_run_unfused(&setup.form, &error) => {
+                    setup.form.fusion = None;
+                    unfused = Some(error);
+                    self.runners(&setup)?
+                }
+                other => other?,
+            };
             match fingerprint.map(std::thread::ScopedJoinHandle::join) {
                 Some(Err(_)) => Err(Error::internal("the fingerprint panicked")),
-                Some(Ok(known)) => known.map(|()| session),
-                None => Ok(session),
+                Some(Ok(known)) => known.map(|()| (runners, unfused)),
+                None => Ok((runners, unfused)),
             }
         })?;
-        let setup = self.set_up(&mut session, source)?;
         let layout = Layout {
             size: setup.plan.raster(),
             bands: setup.encoding.bands(),
@@ -117,10 +102,12 @@ impl Job<'_, '_> {
         };
         let ready = start.elapsed();
         let (mut measures, done) = written(sink, &setup.encoding, &layout, |output, first| {
-            self.tiles(&mut session, &setup, source, output, first, start)
+            self.tiles(&mut runners, &setup, source, output, (first, start))
         })?;
-        measures.setup = ready;
-        Ok(self.report(&setup, source, &measures, &done, start.elapsed()))
+        measures.setup_s = ready.as_secs_f64();
+        let mut report = self.report(&setup, source, &measures, &done, start.elapsed());
+        report.notes.extend(unfused.map(|error| format!("not fused: {}", error.one_line())));
+        Ok(report)
     }
 
     /// Channels of the model's output, by a run on zeros where the file does not say.
@@ -128,19 +115,9 @@ impl Job<'_, '_> {
     pub(super) fn output_channels(&self) -> Result<usize> {
         self.model.contract().check_channels(self.channels)?;
         let batch = self.model.contract().batch().unwrap_or(1);
-        let (channels, _) = self.observe(&mut *self.session()?, self.tile_size()?, batch)?;
+        let mut probe = Probe::new(|| self.session(&Form::default(), 1));
+        let (channels, _) = self.observe(&mut probe, self.tile_size()?, batch)?;
         Ok(channels)
-    }
-
-    fn session(&self) -> Result<PooledSession> {
-        let options = SessionOptions {
-            provider: self.options.provider.clone(),
-            threads: self.options.threads(),
-            ..Default::default()
-        };
-        let mut session = self.model.session(&options)?;
-        session.cancel_with(self.cancel)?;
-        Ok(session)
     }
 
     /// Refuses a padding value that the raster's samples cannot have, rather than padding with another one.
@@ -162,112 +139,6 @@ impl Job<'_, '_> {
         } else {
             Err(Error::invalid(format!("padding value {value} is no {data_type} value")))
         }
-    }
-
-    /// All tiles from step `first` on, whose blocks are not there yet.
-    fn tiles(
-        &mut self,
-        session: &mut Session,
-        setup: &Setup,
-        source: &mut dyn Source,
-        output: &Output,
-        first: u64,
-        start: Instant,
-    ) -> Result<Measures> {
-        if first >= setup.lanes.len() {
-            return Ok(Measures::default());
-        }
-        let begin = setup.lanes.restart(first);
-        let normalisation = self.normalisation.clone();
-        let (channels, cancel) = (self.channels, self.cancel);
-        std::thread::scope(|scope| {
-            let (batches, waiting) = sync_channel(1);
-            let (spare, spares) = channel();
-            let (scored, to_place) = sync_channel(1);
-            let reading = scope.spawn({
-                let normalisation = &normalisation;
-                move || {
-                    Reader { setup, normalisation, channels, cancel }.run(source, begin, &batches, &spares)
-                }
-            });
-            let placing = scope.spawn(move || place(setup, &to_place, output, first));
-            let model = self.model_runs(session, setup, waiting, (spare, scored), start);
-            let placed = placing.join().map_err(|_| Error::internal("laying tiles down panicked"))?;
-            let read = reading.join().map_err(|_| Error::internal("the reader panicked"))?;
-            // Each stage ends quietly where another has failed; that one has the error.
-            let (place, beyond_unit) = placed?;
-            let (model, batches) = model?;
-            Ok(Measures { read: read?, model, place, batches, beyond_unit, setup: Duration::ZERO })
-        })
-    }
-
-    /// Runs the model on the batches as they come, in the caller's thread. Gives the time it took and the number of runs.
-    fn model_runs(
-        &mut self,
-        session: &mut Session,
-        setup: &Setup,
-        batches: Receiver<Batch>,
-        (spare, scored): (Sender<Vec<f32>>, SyncSender<Scored>),
-        start: Instant,
-    ) -> Result<(Stopwatch, u64)> {
-        let mut clock = Stopwatch::default();
-        let mut runs = 0;
-        let tile_len = self.channels * setup.tile.width * setup.tile.height;
-        for Batch { tiles, filled, input, end } in batches {
-            self.cancel.check()?;
-            let values = match filled {
-                0 => None,
-                filled => {
-                    let number = if setup.fixed_batch { setup.batch } else { filled };
-                    let run =
-                        clock.time(|| self.run_batch(session, setup, &input[..number * tile_len], number));
-                    let first = tiles.first().map_or(0, |own| own.step.tile.number);
-                    runs += 1;
-                    Some(run.map_err(|error| error.at_tile(first))?)
-                }
-            };
-            // The reader may have ended already.
-            let _ = spare.send(input);
-            if scored.send(Scored { tiles, values, end }).is_err() {
-                return Ok((clock, runs));
-            }
-            if let Some(progress) = &mut self.progress {
-                let (image, images) = self.image;
-                let total = setup.lanes.len();
-                let now = Progress { done: end, total, elapsed: start.elapsed(), image, images };
-                if progress(&now).is_break() {
-                    return Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller"));
-                }
-            }
-        }
-        self.cancel.check()?;
-        Ok((clock, runs))
-    }
-
-    fn run_batch(
-        &self,
-        session: &mut Session,
-        setup: &Setup,
-        input: &[f32],
-        tiles: usize,
-    ) -> Result<OutputTensor> {
-        let shape = [tiles, self.channels, setup.tile.height, setup.tile.width];
-        let output = self.model.contract().output();
-        let values = session.score(input, shape, output)?;
-        let (channels, size) = output_shape(values.shape(), tiles)?;
-        let map = setup.plan.tile_size();
-        if channels != setup.encoding.channels || size != map {
-            let expected = [tiles, setup.encoding.channels, map.height, map.width];
-            return Err(Error::new(
-                ErrorKind::ModelUnsupported,
-                format!(
-                    "the model's output {:?} is not the {expected:?} seen or declared before",
-                    values.shape()
-                ),
-            )
-            .at_tensor(output));
-        }
-        Ok(values)
     }
 
     fn report(
@@ -319,10 +190,15 @@ impl Job<'_, '_> {
             provider: self.options.provider.to_string(),
             threads: self.options.threads(),
             wall_s: wall.as_secs_f64(),
-            model_s: measures.model.seconds(),
+            precision: self.options.precision.to_string(),
+            label_agreement: measures.agreement.share(),
+            label_pixels: measures.agreement.pixels,
+            fused: setup.fused().to_owned(),
+            in_flight: setup.in_flight,
+            model_s: measures.model_s,
             read_s: measures.read.read.seconds(),
             write_s: written.clock.seconds(),
-            setup_s: measures.setup.as_secs_f64(),
+            setup_s: measures.setup_s,
             prepare_s: measures.read.prepare.seconds(),
             place_s: measures.place.seconds(),
             finish_s: 0.0,
@@ -368,45 +244,10 @@ impl Job<'_, '_> {
 /// The stage that was busy longest: the others wait for it.
 fn bottleneck(measures: &Measures, written: &Written) -> &'static str {
     let stages = [
-        ("model", measures.model.seconds()),
+        ("model", measures.model_s),
         ("reading", measures.read.read.seconds() + measures.read.prepare.seconds()),
         ("placing", measures.place.seconds()),
         ("writing", written.clock.seconds()),
     ];
     stages.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b)).map_or("model", |(name, _)| name)
-}
-
-/// Lays down what the model gave. Gives the time it took, and whether a value left 0 to 1.
-fn place(setup: &Setup, scored: &Receiver<Scored>, output: &Output, first: u64) -> Result<(Stopwatch, bool)> {
-    let mut clock = Stopwatch::default();
-    let mut beyond_unit = false;
-    let mut canvas = Canvas::new(setup, first)?;
-    let map = setup.plan.tile_size();
-    for Scored { tiles, mut values, end } in scored {
-        let start = Instant::now();
-        let mut halves = match values.as_ref().map(OutputTensor::data) {
-            Some(OutputData::F16(values)) => values.iter().map(|value| value.to_f32()).collect(),
-            _ => Vec::new(),
-        };
-        let number = values.as_ref().map_or(0, |values| values.shape()[0]);
-        let samples = match values.as_mut().and_then(OutputTensor::f32_mut) {
-            Some(samples) => samples,
-            None => &mut halves,
-        };
-        // Ends at the first value of a network that gives raw scores.
-        beyond_unit = beyond_unit || samples.iter().any(|value| !(0.0..=1.0).contains(value));
-        let shape = [number, setup.encoding.channels, map.height, map.width];
-        let mut samples = ArrayViewMut4::from_shape(shape, samples)
-            .map_err(|error| Error::internal("output shape").caused_by(error))?;
-        for pending in &tiles {
-            let values = pending.slot.map(|slot| samples.index_axis_mut(Axis(0), slot));
-            let placed = canvas.place(pending, values, output);
-            placed.map_err(|error| error.at_tile(pending.step.tile.number))?;
-        }
-        if end > first {
-            output.done(end)?;
-        }
-        clock.add(start.elapsed());
-    }
-    Ok((clock, beyond_unit))
 }

@@ -41,8 +41,8 @@ const LEAST_CACHE: u64 = 1 << 20;
 /// The name of GDAL's share.
 const GDAL: &str = "GDAL";
 
-/// Outputs of the model: one that it makes, one that waits, one that is laid down.
-const OUTPUTS: u64 = 3;
+/// Outputs of the model beside those that it makes: one that waits, one that is laid down.
+const OUTPUTS: u64 = 2;
 
 /// A part of the memory.
 pub(super) type Item = (&'static str, u64);
@@ -121,12 +121,13 @@ impl SegmentOptions {
 }
 
 impl Job<'_, '_> {
-    /// Bytes that the tensors of a run may take where the tile is free: half of the budget.
+    /// Bytes that the tensors of a run may take where the tile is free: half of the budget for those at the same time.
     pub(super) fn tensor_budget(&self) -> u64 {
-        match self.options.memory {
+        let all = match self.options.memory {
             Some(asked) => asked / 2,
             None => (self.options.budget() / 2).min(MOST_TENSORS),
-        }
+        };
+        all / self.options.in_flight() as u64
     }
 
     /// Cuts the raster into lanes that fit, and says what all takes.
@@ -186,9 +187,12 @@ impl Job<'_, '_> {
         let sample = needs.source.data_type().bytes() as u64;
         let block = map * (needs.encoding.bands() * needs.encoding.data_type.bytes()) as u64;
         let ends = 4 * (input + output);
+        let at_once = self.options.in_flight() as u64;
+        let run = self.tensor_bytes(needs.tile, needs.batch).unwrap_or(ends).saturating_sub(ends);
+        let tiles = (BATCHES as u64 + at_once) * input + (OUTPUTS + at_once) * output;
         vec![
-            ("model", self.tensor_bytes(needs.tile, needs.batch).unwrap_or(ends).saturating_sub(ends)),
-            ("tiles", 4 * (BATCHES as u64 * input + OUTPUTS * output) + (sample + 1) * input),
+            ("model", at_once * run),
+            ("tiles", 4 * tiles + (sample + 1) * input),
             // Those in the queue, one at each end, and the bytes of one on their way to the disk.
             ("blocks", (QUEUE as u64 + 3) * block),
             (GDAL, if needs.source.block_width() > 0 { Memory::cache(budget) } else { 0 }),

@@ -15,6 +15,7 @@
 //! Outputs smaller than the input by an even margin are placed in its centre, and the raster is padded by the
 //! margin; outputs at another scale give a map of that resolution, georeferenced accordingly.
 
+mod agreement;
 mod array;
 mod canvas;
 #[cfg(feature = "raster")]
@@ -27,15 +28,19 @@ mod evaluation;
 mod evaluation_json;
 mod exactness;
 mod facts;
+mod feed;
 #[cfg(feature = "raster")]
 mod file;
+mod fusing;
 mod job;
 mod memory;
 mod options;
+mod pipeline;
 mod placement;
 mod product;
 mod reading;
 mod report;
+mod runner;
 #[cfg(feature = "raster")]
 mod seams;
 mod segmenter;
@@ -57,7 +62,7 @@ pub use evaluation::{Evaluation, ImageEvaluation};
 #[cfg(feature = "raster")]
 pub use file::FileOptions;
 pub use job::Progress;
-pub use options::{Activation, Product, SegmentOptions};
+pub use options::{Activation, Precision, Product, SegmentOptions};
 pub use placement::Placement;
 pub use report::Report;
 #[cfg(feature = "raster")]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::geometry::{Band, Padding, Size};
-use crate::runtime::Provider;
+use crate::runtime::{Provider, ProviderKind};
 use crate::tensor::DataType;
 use crate::tiling::{Blend, Overlap};
 
@@ -68,6 +68,32 @@ impl Activation {
     }
 }
 
+/// How precisely the model computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Precision {
+    /// As the model's file has it, which is `float32` as a rule.
+    #[default]
+    Model,
+    /// Weights and values between the nodes in `float16`, for devices that compute faster so
+    /// ([`HalfPrecision`](crate::onnx::HalfPrecision)). The report says how far the labels agree with those of the model
+    /// as it is.
+    Fp16,
+}
+
+impl Precision {
+    /// All of them.
+    pub const ALL: [Precision; 2] = [Precision::Model, Precision::Fp16];
+
+    /// The name on the command line and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Precision::Model => "model",
+            Precision::Fp16 => "fp16",
+        }
+    }
+}
+
 macro_rules! named {
     ($kind:ident, $what:literal) => {
         impl fmt::Display for $kind {
@@ -94,6 +120,7 @@ macro_rules! named {
 }
 named!(Product, "product");
 named!(Activation, "activation");
+named!(Precision, "precision");
 
 /// What a scoring job is asked to do. `None` means: as the model's metadata says, else the default given.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,6 +151,18 @@ pub struct SegmentOptions {
     pub provider: Provider,
     /// Threads of the model; 0 is one a processor.
     pub threads: usize,
+    /// How precisely the model computes.
+    pub precision: Precision,
+    /// Whether conversion and normalisation of the samples become part of the model's graph, and the decision on classes
+    /// too where no blending needs the scores ([`fused`](crate::onnx::fused)): a tile then goes to the device with one or two bytes
+    /// a sample and comes back with one or two a pixel. The labels are the same. `Some(true)` is an error where it cannot
+    /// be done: samples other than `uint8`, `uint16` and `int16`, and models that `fused` refuses. Default: on devices,
+    /// where it can be done.
+    pub fuse: Option<bool>,
+    /// Batches at the model at the same time, 1 to 16, each with a session of its own: the weights are in memory as often. On a
+    /// device, one is uploaded and another downloaded while a third is computed. On the processor they share the threads.
+    /// Default: 1 on the processor, 2 on a device.
+    pub in_flight: Option<usize>,
     /// Bytes that the job's data may take: tiles, tensors of the model's runs, what is kept of the raster, sums, queues,
     /// GDAL's blocks; not the program, its libraries and the model's weights. A job that cannot fit is refused with the
     /// smallest number that would do. Default: a quarter of what is free, at most 2 GiB.
@@ -156,6 +195,9 @@ impl Default for SegmentOptions {
             batch: None,
             provider: Provider::default(),
             threads: 0,
+            precision: Precision::default(),
+            fuse: None,
+            in_flight: None,
             memory: None,
             activation: Activation::default(),
             product: Product::default(),
@@ -174,10 +216,20 @@ impl SegmentOptions {
             threads => threads,
         }
     }
+
+    /// Batches at the model at the same time.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.unwrap_or(match self.provider.kind() {
+            ProviderKind::Cpu => 1,
+            _ => 2,
+        })
+    }
 }
 
 /// Largest tile side accepted, in pixels: beyond it a tile's buffers alone are gigabytes.
 pub(super) const LARGEST_TILE: usize = 16_384;
+/// Most batches at the model at the same time.
+const MOST_IN_FLIGHT: usize = 16;
 /// Largest batch accepted.
 pub(super) const LARGEST_BATCH: usize = 1024;
 
@@ -206,6 +258,11 @@ impl SegmentOptions {
             && !(1..=LARGEST_BATCH).contains(&batch)
         {
             return Err(Error::invalid(format!("batch {batch}: expected 1 to {LARGEST_BATCH}")));
+        }
+        if let Some(number) = self.in_flight
+            && !(1..=MOST_IN_FLIGHT).contains(&number)
+        {
+            return Err(Error::invalid(format!("in flight {number}: expected 1 to {MOST_IN_FLIGHT} batches")));
         }
         if !(0.0..=1.0).contains(&self.threshold) {
             return Err(Error::invalid(format!("threshold {}: expected 0 to 1", self.threshold)));
@@ -252,7 +309,7 @@ mod tests {
     #[test]
     fn each_wrong_option_is_named() {
         type Change = fn(&mut SegmentOptions);
-        let wrong: [(&str, Change); 11] = [
+        let wrong: [(&str, Change); 13] = [
             ("overlap", |o| o.overlap = Overlap::Share(1.0)),
             ("overlap", |o| {
                 o.tile = Some(Size::new(8, 64));
@@ -261,6 +318,8 @@ mod tests {
             ("tile", |o| o.tile = Some(Size::new(0, 5))),
             ("tile", |o| o.tile = Some(Size::new(5, 1 << 20))),
             ("batch", |o| o.batch = Some(0)),
+            ("in flight", |o| o.in_flight = Some(0)),
+            ("in flight", |o| o.in_flight = Some(17)),
             ("threshold", |o| o.threshold = f64::NAN),
             ("threshold", |o| o.threshold = 1.5),
             ("padding", |o| o.padding = Padding::Constant(f64::NAN)),

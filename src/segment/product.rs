@@ -130,6 +130,22 @@ impl Encoding {
         }
     }
 
+    /// Turns class numbers `[H, W]`, with nodata where there is no class, into what is written, `[1, H, W]`.
+    pub(super) fn decided<T: Sample>(
+        &self,
+        codes: ArrayView2<'_, T>,
+        valid: Option<ArrayView2<'_, bool>>,
+    ) -> Samples {
+        let mut out = codes.insert_axis(Axis(0)).as_standard_layout().into_owned();
+        let nodata = T::from_f64(self.nodata);
+        for (y, mut row) in out.index_axis_mut(Axis(0), 0).outer_iter_mut().enumerate() {
+            if let Some(row) = row.as_slice_mut() {
+                blank(row, valid, y, nodata);
+            }
+        }
+        T::wrap(out)
+    }
+
     /// A block of nothing but nodata, `[bands, H, W]`.
     pub(super) fn empty(&self, height: usize, width: usize) -> Samples {
         let shape = (self.bands(), height, width);

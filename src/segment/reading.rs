@@ -10,15 +10,16 @@ use crate::metrics::Stopwatch;
 use crate::model::Normalisation;
 use crate::runtime::CancelToken;
 use crate::segment::canvas::{Pending, part_of};
-use crate::segment::setup::{Setup, reserve};
+use crate::segment::feed::Feed;
+use crate::segment::setup::Setup;
 use crate::segment::stream::{Block, Source};
 use crate::tiling::Tile;
 
 /// Tiles without data that may wait for a batch to fill up.
 const MOST_SKIPPED: usize = 64;
 
-/// Batches between reading and the model: one at each, and one that waits.
-pub(super) const BATCHES: usize = 3;
+/// Batches between reading and the model beside those at the model: one that is read, and one that waits.
+pub(super) const BATCHES: usize = 2;
 
 /// Tiles that go to the model together.
 pub(super) struct Batch {
@@ -26,8 +27,8 @@ pub(super) struct Batch {
     pub(super) tiles: Vec<Pending>,
     /// Tiles among them that are run.
     pub(super) filled: usize,
-    /// `[N, C, H, W]`, normalised; what is not filled is 0.
-    pub(super) input: Vec<f32>,
+    /// `[N, C, H, W]`; what is not filled is 0.
+    pub(super) input: Feed,
     /// The step after the last.
     pub(super) end: u64,
 }
@@ -46,7 +47,6 @@ pub(super) struct ReadMeasures {
 pub(super) struct Reader<'a> {
     pub(super) setup: &'a Setup,
     pub(super) normalisation: &'a Normalisation,
-    pub(super) channels: usize,
     pub(super) cancel: &'a CancelToken,
 }
 
@@ -63,11 +63,11 @@ impl Reader<'_> {
         source: &mut dyn Source,
         first: u64,
         batches: &SyncSender<Batch>,
-        spare: &Receiver<Vec<f32>>,
+        spare: &Receiver<Feed>,
     ) -> Result<ReadMeasures> {
         let setup = self.setup;
         let mut measures = ReadMeasures::default();
-        let tile_len = self.channels * setup.tile.width * setup.tile.height;
+        let tile_len = setup.channels * setup.tile.width * setup.tile.height;
         let mut buffers = 0;
         let mut batch: Option<Batch> = None;
         let mut lane = None;
@@ -85,9 +85,9 @@ impl Reader<'_> {
                 None => {
                     let input = match spare.try_recv() {
                         Ok(input) => input,
-                        Err(_) if buffers < BATCHES => {
+                        Err(_) if buffers < BATCHES + setup.in_flight => {
                             buffers += 1;
-                            reserve(setup.batch * tile_len, "a batch of tiles")?
+                            Feed::new(setup.raw(), setup.batch * tile_len)?
                         }
                         Err(_) => match spare.recv() {
                             Ok(input) => input,
@@ -109,8 +109,9 @@ impl Reader<'_> {
                 });
                 let slot = wanted.then_some(own.filled);
                 if let Some(slot) = slot {
-                    let into = &mut own.input[slot * tile_len..(slot + 1) * tile_len];
-                    self.normalisation.apply(&block.samples.view(), source.nodata(), into).map_err(place)?;
+                    let into = slot * tile_len..(slot + 1) * tile_len;
+                    let put = own.input.put(into, &block.samples, self.normalisation, source.nodata());
+                    put.map_err(place)?;
                     own.filled += 1;
                 }
                 own.tiles.push(Pending { step, valid, slot });
@@ -126,7 +127,7 @@ impl Reader<'_> {
                 || own.end == setup.lanes.len()
                 || (step.last_of_row && !setup.blend.is_cut());
             if full && let Some(mut own) = batch.take() {
-                own.input[own.filled * tile_len..].fill(0.0);
+                own.input.blank(own.filled * tile_len);
                 if batches.send(own).is_err() {
                     return Ok(measures);
                 }

@@ -85,11 +85,22 @@ pub struct Report {
     pub provider: String,
     /// Threads of the model.
     pub threads: usize,
+    /// How precisely the model computed: `model`, `fp16`.
+    pub precision: String,
+    /// Share of equal labels with those of the model as it is, over the pixels with data of the first batches; `null` where
+    /// nothing was compared.
+    pub label_agreement: Option<f64>,
+    /// Pixels that were compared.
+    pub label_pixels: u64,
+    /// What the model's graph did of the work around it: `nothing`, `samples`, `samples and classes`.
+    pub fused: String,
+    /// Batches at the model at the same time.
+    pub in_flight: usize,
     /// Seconds from the start of the job to the finished output.
     pub wall_s: f64,
     /// Seconds until the first tile: preparing the model for its provider, choosing tiles.
     pub setup_s: f64,
-    /// Seconds in the model's runs. The next four went on at the same time, each on a thread of its own.
+    /// Seconds in which the model was at work. The next four went on at the same time, each on a thread of its own.
     pub model_s: f64,
     /// Seconds reading and decoding.
     pub read_s: f64,

@@ -4,14 +4,19 @@ use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::{Size, Window};
-use crate::runtime::{ProviderKind, Session};
+use crate::model::Form;
+use crate::onnx::Fusion;
+use crate::runtime::ProviderKind;
 use crate::segment::exactness::{Exact, MOST_RECOMPUTED};
+use crate::segment::feed::reserve;
 use crate::segment::job::Job;
 use crate::segment::memory::{Memory, Needs};
 use crate::segment::options::{LARGEST_BATCH, LARGEST_TILE};
 use crate::segment::placement::Placement;
 use crate::segment::product::Encoding;
+use crate::segment::runner::Probe;
 use crate::segment::stream::Source;
+use crate::tensor::DataType;
 use crate::tiling::{Blend, Lanes, Plan};
 
 /// All that is settled before the first tile.
@@ -31,9 +36,37 @@ pub(super) struct Setup {
     /// The order of the tiles.
     pub(super) lanes: Lanes,
     pub(super) memory: Memory,
+    /// Channels of a tile.
+    pub(super) channels: usize,
+    /// In which form the model runs.
+    pub(super) form: Form,
+    /// Batches at the model at the same time.
+    pub(super) in_flight: usize,
 }
 
 impl Setup {
+    /// The type of the samples that go to the model as they are; none where normalised ones do.
+    pub(super) fn raw(&self) -> Option<DataType> {
+        self.form.fusion.as_ref().map(|fusion| fusion.samples)
+    }
+
+    /// Channels of what the model gives: one where it decides on classes itself.
+    pub(super) fn scored_channels(&self) -> usize {
+        match &self.form.fusion {
+            Some(Fusion { classes: Some(_), .. }) => 1,
+            _ => self.encoding.channels,
+        }
+    }
+
+    /// What the model's graph does of the work around it.
+    pub(super) fn fused(&self) -> &'static str {
+        match &self.form.fusion {
+            None => "nothing",
+            Some(Fusion { classes: None, .. }) => "samples",
+            Some(_) => "samples and classes",
+        }
+    }
+
     /// Columns of the raster that the tiles of a lane see; they may reach past its edges.
     pub(super) fn columns_of(&self, lane: usize) -> Range<i64> {
         let columns = self.lanes.columns(lane);
@@ -139,11 +172,11 @@ impl Job<'_, '_> {
     ///
     /// # Errors
     /// Of options that do not fit the model, of a model that does not fit the raster, and of the runtime.
-    pub(super) fn set_up(&self, session: &mut Session, source: &dyn Source) -> Result<Setup> {
+    pub(super) fn set_up(&self, probe: &mut Probe<'_>, source: &dyn Source) -> Result<Setup> {
         let batch = self.batch()?;
         let mut most = self.tensor_budget();
         let (tiled, lanes, memory) = loop {
-            let tiled = self.tiled(session, source.size(), batch, most)?;
+            let tiled = self.tiled(probe, source.size(), batch, most)?;
             let Tiled { ref plan, placement, ref encoding, blend, tile, .. } = tiled;
             match self.lanes(&Needs { source, plan, placement, encoding, blend, tile, batch }) {
                 Ok((lanes, memory)) => break (tiled, lanes, memory),
@@ -162,7 +195,10 @@ impl Job<'_, '_> {
             memory.shares(),
             lanes.lanes()
         );
-        let fixed_batch = self.model.contract().batch().is_some();
+        // On a device another number of tiles is another shape: new buffers, another search for the best kernels.
+        let device = self.options.provider.kind() != ProviderKind::Cpu;
+        let fixed_batch = device || self.model.contract().batch().is_some();
+        let form = self.form(&encoding, blend, source.data_type())?;
         Ok(Setup {
             tile,
             overlap,
@@ -175,6 +211,9 @@ impl Job<'_, '_> {
             reason,
             lanes,
             memory,
+            channels: self.channels,
+            form,
+            in_flight: self.options.in_flight(),
         })
     }
 
@@ -190,17 +229,17 @@ impl Job<'_, '_> {
             .find(|most| tile(*most).is_some_and(|tile| tile != own))
     }
 
-    fn tiled(&self, session: &mut Session, raster: Size, batch: usize, most: u64) -> Result<Tiled> {
+    fn tiled(&self, probe: &mut Probe<'_>, raster: Size, batch: usize, most: u64) -> Result<Tiled> {
         let (blend, reason) = match self.options.blend {
             Blend::Exact => {
-                return self.exact_setup(session, self.exact(raster, batch, most)?, batch, "asked for");
+                return self.exact_setup(probe, self.exact(raster, batch, most)?, batch, "asked for");
             }
             Blend::Auto => match self.exact(raster, batch, most) {
                 Ok(exact) if exact.plan.overlap_factor() <= MOST_RECOMPUTED => {
                     let computed = exact.plan.overlap_factor();
                     let reason =
                         format!("the network is local, and margins cost {computed:.2} pixels for one");
-                    return self.exact_setup(session, exact, batch, &reason);
+                    return self.exact_setup(probe, exact, batch, &reason);
                 }
                 Ok(exact) => {
                     let computed = exact.plan.overlap_factor();
@@ -214,7 +253,7 @@ impl Job<'_, '_> {
             },
             asked => (asked, "asked for".to_owned()),
         };
-        self.shared_setup(session, raster, batch, blend, reason)
+        self.shared_setup(probe, raster, batch, blend, reason)
     }
 
     /// Tiles a run.
@@ -241,13 +280,13 @@ impl Job<'_, '_> {
     }
 
     /// With tiles of which only what is right is kept.
-    fn exact_setup(&self, session: &mut Session, exact: Exact, batch: usize, reason: &str) -> Result<Tiled> {
+    fn exact_setup(&self, probe: &mut Probe<'_>, exact: Exact, batch: usize, reason: &str) -> Result<Tiled> {
         let Exact { tile, placement, plan } = exact;
         self.check_batch(batch, self.channels, tile)?;
         let contract = self.model.contract();
         let channels = match contract.output_channels() {
             Some(channels) => channels,
-            None => self.probe(session, tile, contract.batch().unwrap_or(1))?.0,
+            None => self.probe(probe, tile, contract.batch().unwrap_or(1))?.0,
         };
         self.check_batch(batch, channels, plan.tile_size())?;
         let encoding = Encoding::settle(self.options, channels, contract.has_activation())?;
@@ -260,7 +299,7 @@ impl Job<'_, '_> {
     /// With tiles that share what the options say.
     fn shared_setup(
         &self,
-        session: &mut Session,
+        probe: &mut Probe<'_>,
         raster: Size,
         batch: usize,
         blend: Blend,
@@ -272,14 +311,14 @@ impl Job<'_, '_> {
         let overlap = (self.options.overlap.pixels(tile.width)?, self.options.overlap.pixels(tile.height)?);
         let tiles = if contract.batch().is_some() { batch } else { 1 };
         let fits = self.shrunk_tiles(raster, tile).into_iter().find_map(|shrunk| {
-            let (channels, placement) = self.observe(session, shrunk, tiles).ok()?;
+            let (channels, placement) = self.observe(probe, shrunk, tiles).ok()?;
             (placement == Placement::SAME).then_some((shrunk, channels))
         });
         self.cancel.check()?;
         let (tile, channels, placement) = match fits {
             Some((shrunk, channels)) => (shrunk, channels, Placement::SAME),
             None => {
-                let (channels, placement) = self.observe(session, tile, tiles)?;
+                let (channels, placement) = self.observe(probe, tile, tiles)?;
                 (tile, channels, placement)
             }
         };
@@ -304,20 +343,20 @@ impl Job<'_, '_> {
     }
 
     /// Channels and size of the output for a tile: as the graph tells, else by a run on zeros.
-    fn probe(&self, session: &mut Session, tile: Size, batch: usize) -> Result<(usize, Size)> {
+    fn probe(&self, probe: &mut Probe<'_>, tile: Size, batch: usize) -> Result<(usize, Size)> {
         if let Some(shape) = self.output_shape(tile, batch) {
             return output_shape(&shape, batch);
         }
         let shape = [batch, self.channels, tile.height, tile.width];
         self.check_batch(batch, self.channels, tile)?;
         let zeros = reserve(shape.iter().product(), "a tile")?;
-        session.run(&zeros, shape, self.model.contract().output(), |shape, _| output_shape(shape, batch))
+        probe.session()?.run(&zeros, shape, self.model.contract().output(), |shape, _| output_shape(shape, batch))
     }
 
     /// Output channels and placement: as the model declares them, as its graph tells, or by running it on zeros.
     pub(super) fn observe(
         &self,
-        session: &mut Session,
+        probe: &mut Probe<'_>,
         tile: Size,
         batch: usize,
     ) -> Result<(usize, Placement)> {
@@ -325,12 +364,12 @@ impl Job<'_, '_> {
             self.check_batch(batch, channels, map)?;
             return Ok((channels, Placement::observe(tile, map, None)?));
         }
-        let (channels, map) = self.probe(session, tile, batch)?;
+        let (channels, map) = self.probe(probe, tile, batch)?;
         let (fixed_height, fixed_width) = self.model.contract().tile();
         let second = if map != tile && fixed_height.is_none() && fixed_width.is_none() {
             let larger = Size::new(tile.width + 64, tile.height + 64);
             // Not every network takes every size; then the first observation has to do.
-            self.probe(session, larger, batch).ok().map(|(_, map)| (larger, map))
+            self.probe(probe, larger, batch).ok().map(|(_, map)| (larger, map))
         } else {
             None
         };
@@ -348,13 +387,4 @@ pub(super) fn output_shape(shape: &[usize], batch: usize) -> Result<(usize, Size
             format!("expected an output [N, C, H, W] or [N, H, W] with N = {batch}, got {shape:?}"),
         )),
     }
-}
-
-pub(super) fn reserve(length: usize, what: &str) -> Result<Vec<f32>> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(length).map_err(|_| {
-        Error::new(ErrorKind::OutOfMemory, format!("not enough memory for {what}: {length} values"))
-    })?;
-    values.resize(length, 0.0);
-    Ok(values)
 }

@@ -52,7 +52,7 @@ int main(int argc, char **argv)
     CHECK(glebe_segment_options_init(&options, sizeof options) == GLEBE_STATUS_OK);
     CHECK(options.struct_size == sizeof options);
     CHECK(options.overlap_px == -1 && options.overlap_share == 0.25 && options.threshold == 0.5);
-    CHECK(options.progress == NULL && options.reserved == 0 && options.provider == NULL);
+    CHECK(options.progress == NULL && options.precision == GLEBE_PRECISION_MODEL && options.engine_cache == NULL && options.provider == NULL);
     CHECK(glebe_segment_options_init(&options, FIRST_SIZE - 8) == GLEBE_STATUS_INVALID_ARGUMENT);
     CHECK(glebe_segment_options_init(&options, 0) == GLEBE_STATUS_INVALID_ARGUMENT);
     CHECK(glebe_segment_options_init(&options, SIZE_MAX) == GLEBE_STATUS_INVALID_ARGUMENT);
@@ -146,7 +146,10 @@ int main(int argc, char **argv)
     REFUSED("overwrite is -1", options.overwrite = -1);
     REFUSED("resume is 2", options.resume = 2);
     REFUSED("compression_level is 300", options.compression_level = 300);
-    REFUSED("reserved", options.reserved = 1);
+    REFUSED("precision is 2", options.precision = 2);
+    REFUSED("fuse is 3", options.fuse = 3);
+    REFUSED("in flight 17", options.in_flight = 17);
+    REFUSED("only tensorrt", options.engine_cache = "engines");
     REFUSED("class_names is NULL", options.class_names_len = 1);
     REFUSED("drivers is NULL", options.drivers_len = 1);
 

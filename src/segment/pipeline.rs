@@ -1,0 +1,272 @@
+//! The stages of a job and the queues between them.
+//!
+//! One thread reads and prepares, one lays tiles down, one writes; the model runs on the caller's, or, with several batches
+//! at the same time, on one for each while the caller's puts what they give in order again. Between them are queues of one
+//! batch, so that none runs ahead; each stops where its neighbour does.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use ndarray::{ArrayView3, ArrayViewMut4, Axis};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::Stopwatch;
+use crate::runtime::{OutputData, OutputTensor};
+use crate::segment::agreement::Agreement;
+use crate::segment::canvas::{Canvas, Pending, Values};
+use crate::segment::feed::Feed;
+use crate::segment::job::{Job, Progress};
+use crate::segment::reading::{Batch, ReadMeasures, Reader};
+use crate::segment::runner::{Busy, Runner};
+use crate::segment::setup::Setup;
+use crate::segment::stream::Source;
+use crate::segment::writing::Output;
+
+/// What was measured on the way.
+#[derive(Debug, Default)]
+pub(super) struct Measures {
+    pub(super) read: ReadMeasures,
+    /// Seconds in which the model was at work.
+    pub(super) model_s: f64,
+    pub(super) place: Stopwatch,
+    pub(super) batches: u64,
+    /// Whether an output left 0 to 1, as raw scores do and probabilities do not; where it was not seen, too.
+    pub(super) beyond_unit: bool,
+    /// Seconds until the first tile.
+    pub(super) setup_s: f64,
+    pub(super) agreement: Agreement,
+}
+
+/// What the model gave for a batch.
+struct Scored {
+    tiles: Vec<Pending>,
+    /// `None` where no tile had data.
+    values: Option<OutputTensor>,
+    end: u64,
+}
+
+/// What goes on from the model: buffers back to the reader, outputs to where they are laid down.
+struct Onward<'a> {
+    spare: Sender<Feed>,
+    scored: SyncSender<Scored>,
+    start: Instant,
+    setup: &'a Setup,
+}
+
+impl Job<'_, '_> {
+    /// All tiles from step `first` on, whose blocks are not there yet.
+    pub(super) fn tiles(
+        &mut self,
+        runners: &mut [Runner<'_>],
+        setup: &Setup,
+        source: &mut dyn Source,
+        output: &Output,
+        (first, start): (u64, Instant),
+    ) -> Result<Measures> {
+        if first >= setup.lanes.len() {
+            return Ok(Measures::default());
+        }
+        let begin = setup.lanes.restart(first);
+        let normalisation = self.normalisation.clone();
+        let cancel = self.cancel;
+        let busy = Busy::default();
+        let mut measures = std::thread::scope(|scope| {
+            let (batches, waiting) = sync_channel(1);
+            let (spare, spares) = channel();
+            let (scored, to_place) = sync_channel(1);
+            let reading = scope.spawn({
+                let normalisation = &normalisation;
+                move || Reader { setup, normalisation, cancel }.run(source, begin, &batches, &spares)
+            });
+            let placing = scope.spawn(move || place(setup, &to_place, output, first));
+            let onward = Onward { spare, scored, start, setup };
+            let ran = match &mut *runners {
+                [one] => self.one_by_one(one, &busy, waiting, &onward),
+                several => self.in_flight(several, &busy, waiting, &onward),
+            };
+            drop(onward);
+            let placed = placing.join().map_err(|_| Error::internal("laying tiles down panicked"))?;
+            let read = reading.join().map_err(|_| Error::internal("the reader panicked"))?;
+            // Each stage ends quietly where another has failed; that one has the error.
+            let (place, beyond_unit) = placed?;
+            let batches = ran?;
+            Ok::<_, Error>(Measures { read: read?, place, batches, beyond_unit, ..Measures::default() })
+        })?;
+        measures.model_s = busy.seconds();
+        runners.iter().for_each(|runner| measures.agreement.add(runner.agreement()));
+        Ok(measures)
+    }
+
+    /// Runs the model on the batches as they come, on this thread. Gives the number of runs.
+    fn one_by_one(
+        &mut self,
+        runner: &mut Runner<'_>,
+        busy: &Busy,
+        batches: Receiver<Batch>,
+        onward: &Onward<'_>,
+    ) -> Result<u64> {
+        let mut runs = 0;
+        for batch in batches {
+            self.cancel.check()?;
+            let values = busy.time(|| runner.run(onward.setup, &batch))?;
+            runs += u64::from(values.is_some());
+            if !self.pass_on(batch, values, onward)? {
+                return Ok(runs);
+            }
+        }
+        self.cancel.check()?;
+        Ok(runs)
+    }
+
+    /// Runs the model on several batches at the same time, each with a session and a thread of its own.
+    fn in_flight(
+        &mut self,
+        runners: &mut [Runner<'_>],
+        busy: &Busy,
+        batches: Receiver<Batch>,
+        onward: &Onward<'_>,
+    ) -> Result<u64> {
+        let cancel = self.cancel;
+        let queue = Mutex::new((0u64, batches));
+        std::thread::scope(|scope| {
+            let (done, arriving) = sync_channel(runners.len());
+            let at_work: Vec<_> = runners
+                .iter_mut()
+                .map(|runner| {
+                    let (queue, done) = (&queue, done.clone());
+                    scope.spawn(move || {
+                        loop {
+                            let (number, batch) = {
+                                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                                let Ok(batch) = queue.1.recv() else { return };
+                                queue.0 += 1;
+                                (queue.0 - 1, batch)
+                            };
+                            let values = cancel
+                                .check()
+                                .and_then(|()| busy.time(|| runner.run(onward.setup, &batch)));
+                            let failed = values.is_err();
+                            if done.send((number, batch, values)).is_err() || failed {
+                                return;
+                            }
+                        }
+                    })
+                })
+                .collect();
+            drop(done);
+            let ran = self.in_order(arriving, onward);
+            // Whoever panicked has left a gap in the order, after which nothing was passed on.
+            for thread in at_work {
+                thread.join().map_err(|_| Error::internal("a run of the model panicked"))?;
+            }
+            ran
+        })
+    }
+
+    fn in_order(
+        &mut self,
+        arriving: Receiver<(u64, Batch, Result<Option<OutputTensor>>)>,
+        onward: &Onward<'_>,
+    ) -> Result<u64> {
+        let (mut waiting, mut next, mut runs) = (BTreeMap::new(), 0, 0);
+        for (number, batch, values) in arriving {
+            waiting.insert(number, (batch, values));
+            while let Some((batch, values)) = waiting.remove(&next) {
+                next += 1;
+                let values = values?;
+                runs += u64::from(values.is_some());
+                if !self.pass_on(batch, values, onward)? {
+                    return Ok(runs);
+                }
+            }
+        }
+        self.cancel.check()?;
+        Ok(runs)
+    }
+
+    /// Hands a batch on; false where nobody takes it any more.
+    fn pass_on(&mut self, batch: Batch, values: Option<OutputTensor>, onward: &Onward<'_>) -> Result<bool> {
+        let Batch { tiles, input, end, .. } = batch;
+        // The reader may have ended already.
+        let _ = onward.spare.send(input);
+        if onward.scored.send(Scored { tiles, values, end }).is_err() {
+            return Ok(false);
+        }
+        if let Some(progress) = &mut self.progress {
+            let (image, images) = self.image;
+            let total = onward.setup.lanes.len();
+            let now = Progress { done: end, total, elapsed: onward.start.elapsed(), image, images };
+            if progress(&now).is_break() {
+                return Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller"));
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Lays down what the model gave. Gives the time it took, and whether a value left 0 to 1.
+fn place(setup: &Setup, scored: &Receiver<Scored>, output: &Output, first: u64) -> Result<(Stopwatch, bool)> {
+    let mut clock = Stopwatch::default();
+    let mut beyond_unit = false;
+    let mut canvas = Canvas::new(setup, first)?;
+    let mut halves: Vec<f32> = Vec::new();
+    let map = setup.plan.tile_size();
+    let unfit = |error| Error::internal("output shape").caused_by(error);
+    for Scored { tiles, mut values, end } in scored {
+        let start = Instant::now();
+        // Codes borrow the output, scores change it.
+        let number = values.as_ref().map_or(0, |values| values.shape()[0]);
+        let codes = match values.as_ref().map(OutputTensor::data) {
+            Some(OutputData::U8(_) | OutputData::U16(_)) => true,
+            Some(OutputData::F16(values)) => {
+                halves.clear();
+                halves.extend(values.iter().map(|value| value.to_f32()));
+                false
+            }
+            _ => false,
+        };
+        if let (true, Some(values)) = (codes, &values) {
+            beyond_unit = true;
+            let shape = [number, map.height, map.width];
+            for pending in &tiles {
+                let values = match (pending.slot, values.data()) {
+                    (None, _) => None,
+                    (Some(slot), OutputData::U8(codes)) => {
+                        let codes = ArrayView3::from_shape(shape, codes).map_err(unfit)?;
+                        Some(Values::U8(codes.index_axis_move(Axis(0), slot)))
+                    }
+                    (Some(slot), OutputData::U16(codes)) => {
+                        let codes = ArrayView3::from_shape(shape, codes).map_err(unfit)?;
+                        Some(Values::U16(codes.index_axis_move(Axis(0), slot)))
+                    }
+                    _ => return Err(Error::internal("class numbers of another type")),
+                };
+                let placed = canvas.place(pending, values, output);
+                placed.map_err(|error| error.at_tile(pending.step.tile.number))?;
+            }
+        } else {
+            let samples = match values.as_mut().and_then(OutputTensor::f32_mut) {
+                Some(samples) => samples,
+                None => &mut halves[..],
+            };
+            // Ends at the first value of a network that gives raw scores.
+            beyond_unit = beyond_unit || samples.iter().any(|value| !(0.0..=1.0).contains(value));
+            let shape = [number, setup.encoding.channels, map.height, map.width];
+            let length = shape.iter().product();
+            let samples = samples.get_mut(..length).unwrap_or_default();
+            let mut samples = ArrayViewMut4::from_shape(shape, samples).map_err(unfit)?;
+            for pending in &tiles {
+                let values = pending.slot.map(|slot| Values::Scores(samples.index_axis_mut(Axis(0), slot)));
+                let placed = canvas.place(pending, values, output);
+                placed.map_err(|error| error.at_tile(pending.step.tile.number))?;
+            }
+        }
+        if end > first {
+            output.done(end)?;
+        }
+        clock.add(start.elapsed());
+    }
+    Ok((clock, beyond_unit))
+}
