@@ -31,7 +31,24 @@ WORKS = {
     "deeplab_mnv2": (2048, "deeplab_mnv2.onnx", ["--blend", "crop", "--overlap", "128"], ["halo", "deeplab_mnv2.onnx"], None),
     "segformer_b0": (2048, "segformer_b0.onnx", ["--blend", "crop", "--overlap", "128"], ["halo", "segformer_b0.onnx"], None),
     "unet_r18": (2048, "unet_r18.onnx", ["--blend", "crop", "--overlap", "128"], ["halo", "unet_r18.onnx"], None),
+    "deeplab_mnv2, geo-inference": (2048, "deeplab_mnv2.onnx", ["--blend", "hann", "--overlap", "256"], ["geo", "deeplab_mnv2.pt"], 3.0),
 }
+# The model alone: as many runs as there are tiles, after one that does not count, in a session like the peer's.
+ALONE = ["deeplab_mnv2", "segformer_b0", "unet_r18"]
+BARE = """
+import json, sys, time
+import numpy as np, onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = int(sys.argv[3])
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+tile = np.random.default_rng(0).standard_normal((1, 3, 512, 512), dtype=np.float32)
+name = session.get_inputs()[0].name
+session.run(None, {name: tile})
+start = time.perf_counter()
+for _ in range(int(sys.argv[2])):
+    session.run(None, {name: tile})
+print(json.dumps({"wall_s": time.perf_counter() - start}))
+"""
 
 
 def run(command):
@@ -56,8 +73,17 @@ def glebe(arguments, model, scene, options, folder):
     return done["wall_s"], memory, done["model_s"] / done["wall_s"], done
 
 
+def bare(arguments, model, tiles):
+    command = [arguments.python, "-c", BARE, arguments.models / model, str(tiles), str(arguments.threads)]
+    return json.loads(run(command)[2].strip().splitlines()[-1])["wall_s"]
+
+
 def peer(arguments, options, scene, folder):
     mode, model = options
+    if mode == "geo":
+        command = [arguments.python, arguments.peers / "geo_inference_peer.py", arguments.models / model, scene, folder / "geo"]
+        _, memory, out = run(command + ["--threads", str(arguments.threads)])
+        return json.loads(out.strip().splitlines()[-1])["wall_s"], memory
     command = [arguments.python, arguments.peers / "rasterio_ort.py", arguments.models / model, scene, folder / "peer.tif"]
     _, memory, out = run(command + ["--mode", mode, "--threads", str(arguments.threads)])
     done = json.loads(out.strip().splitlines()[-1])
@@ -75,21 +101,32 @@ def main():
     chosen = arguments.work or list(WORKS)
     print("| work | glebe s | Mpx/s | model's share | MiB | peer s | MiB | faster | memory | target |")
     print("|---|---|---|---|---|---|---|---|---|---|")
+    alone = []
     for name in chosen:
         size, model, options, other, target = WORKS[name]
         scene = arguments.scenes / f"{size}.tif"
-        own, theirs = [], []
+        own, theirs, runs = [], [], []
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
             for _ in range(arguments.rounds):
                 own.append(glebe(arguments, model, scene, options, folder))
                 theirs.append(peer(arguments, other, scene, folder))
+                if name in ALONE:
+                    runs.append(bare(arguments, model, own[-1][3]["tiles"]))
         wall, memory, share = (statistics.median(run[at] for run in own) for at in range(3))
         peer_wall, peer_memory = (statistics.median(run[at] for run in theirs) for at in range(2))
         ratio = peer_wall / wall
+        if runs:
+            runs = statistics.median(runs)
+            setup = statistics.median(run[3]["setup_s"] for run in own)
+            alone.append(f"| {name} | {wall:.2f} | {setup:.2f} | {runs:.2f} | {wall / runs:.2f} | {(wall - setup) / runs:.2f} |")
         mark = "" if target is None else f">= {target}" + ("" if ratio >= target else " !")
         print(f"| {name} | {wall:.2f} | {size * size / wall / 1e6:.2f} | {share:.2f} | {memory:.0f} | {peer_wall:.2f} "
               f"| {peer_memory:.0f} | {ratio:.2f} | {memory / peer_memory:.2f} | {mark} |", flush=True)
+    if alone:
+        print("\n| work | glebe s | of it setup | runs alone s | wall over runs | without setup |")
+        print("|---|---|---|---|---|---|")
+        print("\n".join(alone))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ use glebe::geometry::{Band, Padding, Size, Window};
 use glebe::model::Normalisation;
 use glebe::raster::{Compression, Format, OpenOptions, Raster, RasterWriter, WriteSpec};
 use glebe::tensor::SamplesView;
+use glebe::tiling::{Accumulator, Blend, Lanes, Plan};
 use ndarray::{Array3, ArrayView3, s};
 
 /// The loops themselves: they are no part of the public interface, so their files are compiled here once more.
@@ -43,8 +44,65 @@ fn main() {
     softmax(&mut criterion);
     argmax(&mut criterion);
     quantise(&mut criterion);
+    blend(&mut criterion);
     encode(&mut criterion);
     criterion.final_summary();
+}
+
+/// Tiles that share a quarter, weighted and summed; `plain` keeps sums and weights of the whole map.
+fn blend(criterion: &mut Criterion) {
+    let plan = Plan::new(Size::new(RASTER, RASTER), Size::new(TILE, TILE), (TILE / 4, TILE / 4), 1).unwrap();
+    let lanes = Lanes::new(&plan, Blend::Gaussian, plan.x().len());
+    let values = logits();
+    let steps = lanes.len() as usize;
+    let mut group = group(criterion, "blend", steps * CLASSES * PIXELS * 4);
+    group.bench_function("glebe", |bench| {
+        bench.iter_batched_ref(
+            || Accumulator::new(&plan, &lanes, CLASSES, Blend::Gaussian).unwrap(),
+            |sums| {
+                for step in 0..lanes.len() {
+                    black_box(sums.add(&lanes.step(step), values.view()).unwrap());
+                }
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    let window: Vec<f32> = (0..TILE)
+        .map(|at| {
+            let from_centre = (at as f32 + 0.5 - TILE as f32 / 2.0) / (TILE as f32 / 8.0);
+            (-0.5 * from_centre * from_centre).exp().max(1e-6)
+        })
+        .collect();
+    group.bench_function("plain", |bench| {
+        bench.iter_batched_ref(
+            || (Array3::<f32>::zeros((CLASSES, RASTER, RASTER)), Array3::<f32>::zeros((1, RASTER, RASTER))),
+            |(sums, weights)| {
+                for step in 0..lanes.len() {
+                    let own = lanes.step(step).tile.window;
+                    let (y, x) = (own.y as usize, own.x as usize);
+                    for c in 0..CLASSES {
+                        for (i, j) in (0..own.height).flat_map(|i| (0..own.width).map(move |j| (i, j))) {
+                            sums[[c, y + i, x + j]] += values[[c, i, j]] * window[i] * window[j];
+                            if c == 0 {
+                                weights[[0, y + i, x + j]] += window[i] * window[j];
+                            }
+                        }
+                    }
+                }
+                *sums /= &*weights;
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    let mut copy = values.clone();
+    group.bench_function("copy", |bench| {
+        bench.iter(|| {
+            for _ in 0..steps {
+                copy.assign(black_box(&values));
+            }
+        });
+    });
+    group.finish();
 }
 
 fn group<'c>(criterion: &'c mut Criterion, name: &str, bytes: usize) -> BenchmarkGroup<'c, WallTime> {

@@ -397,6 +397,32 @@
 #define GLEBE_PRODUCT_LOGITS 2
 
 /**
+ * The model computes as its file has it, in float32 as a rule (default).
+ */
+#define GLEBE_PRECISION_MODEL 0
+
+/**
+ * Weights and values between the nodes are float16; the report has the share of labels that are the same
+ * ("label_agreement").
+ */
+#define GLEBE_PRECISION_FP16 1
+
+/**
+ * On devices, where it can be done (default).
+ */
+#define GLEBE_FUSE_AUTO 0
+
+/**
+ * Always; where it cannot be done it is GLEBE_STATUS_MODEL_UNSUPPORTED.
+ */
+#define GLEBE_FUSE_ON 1
+
+/**
+ * Never.
+ */
+#define GLEBE_FUSE_OFF 2
+
+/**
  * A pixel is nodata when all bands that are read are (default).
  */
 #define GLEBE_NODATA_RULE_ALL 0
@@ -1248,9 +1274,25 @@ typedef struct {
      */
     uint32_t compression_level;
     /**
-     * Must be 0.
+     * How precisely the model computes, GLEBE_PRECISION_....
      */
-    uint32_t reserved;
+    int32_t precision;
+    /**
+     * Whether conversion and normalisation of the samples become part of the model's graph, and the decision on classes
+     * where nothing is blended, GLEBE_FUSE_...: tiles then go to the device as they are in the raster, and come back as class
+     * numbers. The labels are the same. For samples of uint8, uint16 and int16.
+     */
+    int32_t fuse;
+    /**
+     * Batches at the model at the same time, up to 16, each with a session of its own: on a device upload, run and download
+     * overlap; on the processor they share the threads. 0 (default): 2 on a device and for very small models, else 1.
+     */
+    uint32_t in_flight;
+    /**
+     * TensorRT only: a folder that keeps engines and their timings, so that later sessions start in seconds. Whoever can
+     * write to it can run code through them. NULL (default): nothing is kept.
+     */
+    const char *engine_cache;
 } glebe_segment_options;
 
 /**

@@ -703,7 +703,7 @@ struct SegmentOptions {
     Precision precision = Precision::model;
     /// Whether the work around the model becomes part of its graph; see glebe_segment_options.
     Fuse fuse = Fuse::automatic;
-    /// Batches at the model at the same time, up to 16. 0: 1 on the processor, 2 on a device.
+    /// Batches at the model at the same time, up to 16. 0: 2 on a device and for very small models, else 1.
     std::uint32_t in_flight = 0;
     /// TensorRT only: a folder that keeps engines and their timings. Empty: nothing is kept.
     std::string engine_cache{};

@@ -84,7 +84,7 @@ pub(crate) struct ScoringArguments {
     #[arg(long, default_value = "auto", value_name = "WHEN", help_heading = "Running")]
     pub(crate) fuse: Fuse,
 
-    /// Batches at the model at the same time [default: 1 on the processor, 2 on a device]
+    /// Batches at the model at the same time [default: 2 on a device and for very small models, else 1]
     #[arg(long, value_name = "N", help_heading = "Running")]
     pub(crate) in_flight: Option<usize>,
 

@@ -205,7 +205,7 @@ pub struct glebe_segment_options {
     /// numbers. The labels are the same. For samples of uint8, uint16 and int16.
     pub fuse: i32,
     /// Batches at the model at the same time, up to 16, each with a session of its own: on a device upload, run and download
-    /// overlap; on the processor they share the threads. 0 (default): 1 on the processor, 2 on a device.
+    /// overlap; on the processor they share the threads. 0 (default): 2 on a device and for very small models, else 1.
     pub in_flight: u32,
     /// TensorRT only: a folder that keeps engines and their timings, so that later sessions start in seconds. Whoever can
     /// write to it can run code through them. NULL (default): nothing is kept.

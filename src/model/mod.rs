@@ -171,8 +171,7 @@ impl Model {
         let session = match self.pool.take(&key) {
             Some(session) => session,
             None => {
-                let session =
-                    form.of(self).and_then(|bytes| Session::new(&self.runtime, &bytes, options));
+                let session = form.of(self).and_then(|bytes| Session::new(&self.runtime, &bytes, options));
                 session.map_err(|error| match &self.path {
                     Some(path) => error.at_path(path),
                     None => error,

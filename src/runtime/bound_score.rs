@@ -93,7 +93,8 @@ mod tests {
         let free = [Dim::from("n"), "c".into(), "h".into(), "w".into()];
         let mut graph = GraphBuilder::new("line");
         let x = graph.input("x", element, &free);
-        let wide = graph.node("Cast", &[&x]).int("to", i64::from(ElementType::Float32.number())).output("wide");
+        let wide =
+            graph.node("Cast", &[&x]).int("to", i64::from(ElementType::Float32.number())).output("wide");
         let (two, one) =
             (graph.initializer_f32("two", &[], &[2.0]), graph.initializer_f32("one", &[], &[1.0]));
         let twice = graph.node("Mul", &[&wide, &two]).output("twice");

@@ -173,8 +173,8 @@ impl DeviceTensor {
 
     /// The value, where nothing else has the tensor.
     pub(super) fn into_value(self) -> Result<DynTensor> {
-        let inner =
-            Arc::try_unwrap(self.0).map_err(|_| Error::new(ErrorKind::InvalidState, "the tensor is in use"))?;
+        let inner = Arc::try_unwrap(self.0)
+            .map_err(|_| Error::new(ErrorKind::InvalidState, "the tensor is in use"))?;
         // A panic while it was held cannot have left it broken: it holds plain numbers.
         Ok(inner.value.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
     }

@@ -188,7 +188,10 @@ impl Provider {
     /// Options that a run's numbers may depend on: all but where things are kept.
     pub fn numeric_options(&self) -> impl Iterator<Item = (&str, &str)> {
         let kept = |key: &str| key.contains("_cache_") || key == "gpu_mem_limit";
-        self.options.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(move |(key, _)| !kept(key))
+        self.options
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .filter(move |(key, _)| !kept(key))
     }
 
     /// Whether runs are captured as graphs of the device, for which buffers must stay where they are.

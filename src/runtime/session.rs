@@ -58,7 +58,10 @@ pub struct Session {
 
 enum Engine {
     /// The runtime reads the caller's memory and allocates the output.
-    Plain { session: OrtSession, watch: Option<(CancelToken, Watch)> },
+    Plain {
+        session: OrtSession,
+        watch: Option<(CancelToken, Watch)>,
+    },
     Bound(BoundScore),
 }
 
@@ -150,11 +153,10 @@ impl Session {
                     .collect();
                 self.feed(&halves, shape, output)
             }
-            Err(name) => Err(Error::new(
-                ErrorKind::ModelUnsupported,
-                format!("cannot feed elements of type {name}"),
-            )
-            .at_tensor(&first.name)),
+            Err(name) => {
+                Err(Error::new(ErrorKind::ModelUnsupported, format!("cannot feed elements of type {name}"))
+                    .at_tensor(&first.name))
+            }
         }
     }
 
@@ -176,12 +178,7 @@ impl Session {
         }
     }
 
-    fn feed_raw<T: Element>(
-        &mut self,
-        input: &[T],
-        shape: [usize; 4],
-        output: &str,
-    ) -> Result<OutputTensor> {
+    fn feed_raw<T: Element>(&mut self, input: &[T], shape: [usize; 4], output: &str) -> Result<OutputTensor> {
         let first = self.inputs.first().ok_or_else(|| Error::internal("session without inputs"))?;
         let takes = match &first.element {
             Ok(ElementType::F32) => "float32",

@@ -58,9 +58,7 @@ pub(super) fn agreement(
 fn labels(encoding: &Encoding, values: &OutputTensor, slot: usize, pixels: usize) -> Vec<Option<u16>> {
     let decided = |value: &dyn Fn(usize) -> f32| {
         let first = slot * encoding.channels * pixels;
-        (first..first + pixels)
-            .map(|at| decide(encoding, &|channel| value(at + channel * pixels)))
-            .collect()
+        (first..first + pixels).map(|at| decide(encoding, &|channel| value(at + channel * pixels))).collect()
     };
     match values.data() {
         OutputData::F32(values) => decided(&|at| values[at]),

@@ -30,9 +30,8 @@ impl Job<'_, '_> {
             return Ok(Form { half, fusion: None });
         }
         // Blending needs the scores, and so do other products.
-        let decides = blend.is_cut()
-            && encoding.product == Product::Classes
-            && encoding.channels <= MOST_FUSED_CLASSES;
+        let decides =
+            blend.is_cut() && encoding.product == Product::Classes && encoding.channels <= MOST_FUSED_CLASSES;
         let classes = decides.then(|| FusedClasses {
             channels: encoding.channels,
             data_type: encoding.data_type,

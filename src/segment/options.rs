@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::geometry::{Band, Padding, Size};
-use crate::runtime::{Provider, ProviderKind};
+use crate::runtime::Provider;
 use crate::tensor::DataType;
 use crate::tiling::{Blend, Overlap};
 
@@ -161,7 +161,8 @@ pub struct SegmentOptions {
     pub fuse: Option<bool>,
     /// Batches at the model at the same time, 1 to 16, each with a session of its own: the weights are in memory as often. On a
     /// device, one is uploaded and another downloaded while a third is computed. On the processor they share the threads.
-    /// Default: 1 on the processor, 2 on a device.
+    /// Default: 2 on a device and, where there are several threads, for models so small that the threads of one run would wait
+    /// for each other; else 1.
     pub in_flight: Option<usize>,
     /// Bytes that the job's data may take: tiles, tensors of the model's runs, what is kept of the raster, sums, queues,
     /// GDAL's blocks; not the program, its libraries and the model's weights. A job that cannot fit is refused with the
@@ -216,14 +217,6 @@ impl SegmentOptions {
             threads => threads,
         }
     }
-
-    /// Batches at the model at the same time.
-    pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.unwrap_or(match self.provider.kind() {
-            ProviderKind::Cpu => 1,
-            _ => 2,
-        })
-    }
 }
 
 /// Largest tile side accepted, in pixels: beyond it a tile's buffers alone are gigabytes.
@@ -262,7 +255,9 @@ impl SegmentOptions {
         if let Some(number) = self.in_flight
             && !(1..=MOST_IN_FLIGHT).contains(&number)
         {
-            return Err(Error::invalid(format!("in flight {number}: expected 1 to {MOST_IN_FLIGHT} batches")));
+            return Err(Error::invalid(format!(
+                "in flight {number}: expected 1 to {MOST_IN_FLIGHT} batches"
+            )));
         }
         if !(0.0..=1.0).contains(&self.threshold) {
             return Err(Error::invalid(format!("threshold {}: expected 0 to 1", self.threshold)));

@@ -75,7 +75,8 @@ impl Job<'_, '_> {
         let mut measures = std::thread::scope(|scope| {
             let (batches, waiting) = sync_channel(1);
             let (spare, spares) = channel();
-            let (scored, to_place) = sync_channel(1);
+            // Where several are at the model, they are what waits.
+            let (scored, to_place) = sync_channel(usize::from(setup.in_flight == 1));
             let reading = scope.spawn({
                 let normalisation = &normalisation;
                 move || Reader { setup, normalisation, cancel }.run(source, begin, &batches, &spares)
@@ -84,7 +85,7 @@ impl Job<'_, '_> {
             let onward = Onward { spare, scored, start, setup };
             let ran = match &mut *runners {
                 [one] => self.one_by_one(one, &busy, waiting, &onward),
-                several => self.in_flight(several, &busy, waiting, &onward),
+                several => self.together(several, &busy, waiting, &onward),
             };
             drop(onward);
             let placed = placing.join().map_err(|_| Error::internal("laying tiles down panicked"))?;
@@ -121,7 +122,7 @@ impl Job<'_, '_> {
     }
 
     /// Runs the model on several batches at the same time, each with a session and a thread of its own.
-    fn in_flight(
+    fn together(
         &mut self,
         runners: &mut [Runner<'_>],
         busy: &Busy,
@@ -131,7 +132,8 @@ impl Job<'_, '_> {
         let cancel = self.cancel;
         let queue = Mutex::new((0u64, batches));
         std::thread::scope(|scope| {
-            let (done, arriving) = sync_channel(runners.len());
+            // Nothing waits here: what a session has given is handed over before it has the next batch.
+            let (done, arriving) = sync_channel(0);
             let at_work: Vec<_> = runners
                 .iter_mut()
                 .map(|runner| {
@@ -144,9 +146,8 @@ impl Job<'_, '_> {
                                 queue.0 += 1;
                                 (queue.0 - 1, batch)
                             };
-                            let values = cancel
-                                .check()
-                                .and_then(|()| busy.time(|| runner.run(onward.setup, &batch)));
+                            let values =
+                                cancel.check().and_then(|()| busy.time(|| runner.run(onward.setup, &batch)));
                             let failed = values.is_err();
                             if done.send((number, batch, values)).is_err() || failed {
                                 return;

@@ -54,6 +54,8 @@ impl<'a> Job<'a, '_> {
         let options = SessionOptions {
             provider: self.options.provider.clone(),
             threads: (self.options.threads() / in_flight).max(1),
+            // Tensors of all sessions as close as they fit: an arena keeps up to twice of what a run needs, each its own.
+            heap: true,
             ..Default::default()
         };
         let mut session = self.model.session_as(form, &options)?;
@@ -105,8 +107,10 @@ fn scored(
     let expected = setup.scored_channels();
     if channels != expected || size != map {
         let expected = [tiles, expected, map.height, map.width];
-        let message =
-            format!("the model's output {:?} is not the {expected:?} seen or declared before", values.shape());
+        let message = format!(
+            "the model's output {:?} is not the {expected:?} seen or declared before",
+            values.shape()
+        );
         return Err(Error::new(ErrorKind::ModelUnsupported, message).at_tensor(output));
     }
     Ok(values)
@@ -168,4 +172,3 @@ impl<'a> Probe<'a> {
         }
     }
 }
-

@@ -213,7 +213,7 @@ impl Job<'_, '_> {
             memory,
             channels: self.channels,
             form,
-            in_flight: self.options.in_flight(),
+            in_flight: self.in_flight(),
         })
     }
 
@@ -350,7 +350,9 @@ impl Job<'_, '_> {
         let shape = [batch, self.channels, tile.height, tile.width];
         self.check_batch(batch, self.channels, tile)?;
         let zeros = reserve(shape.iter().product(), "a tile")?;
-        probe.session()?.run(&zeros, shape, self.model.contract().output(), |shape, _| output_shape(shape, batch))
+        probe
+            .session()?
+            .run(&zeros, shape, self.model.contract().output(), |shape, _| output_shape(shape, batch))
     }
 
     /// Output channels and placement: as the model declares them, as its graph tells, or by running it on zeros.

@@ -40,7 +40,7 @@ _Static_assert(offsetof(glebe_progress, elapsed_s) == 24, "");
 _Static_assert(offsetof(glebe_progress, image) == 32, "");
 _Static_assert(offsetof(glebe_progress, images) == 40, "");
 
-_Static_assert(sizeof(glebe_segment_options) == 280, "");
+_Static_assert(sizeof(glebe_segment_options) == 296, "");
 _Static_assert(offsetof(glebe_segment_options, struct_size) == 0, "");
 _Static_assert(offsetof(glebe_segment_options, threads) == 4, "");
 _Static_assert(offsetof(glebe_segment_options, bands) == 8, "");
@@ -84,7 +84,10 @@ _Static_assert(offsetof(glebe_segment_options, progress_user_data) == 248, "");
 _Static_assert(offsetof(glebe_segment_options, progress_destroy) == 256, "");
 _Static_assert(offsetof(glebe_segment_options, memory) == 264, "");
 _Static_assert(offsetof(glebe_segment_options, compression_level) == 272, "");
-_Static_assert(offsetof(glebe_segment_options, reserved) == 276, "");
+_Static_assert(offsetof(glebe_segment_options, precision) == 276, "");
+_Static_assert(offsetof(glebe_segment_options, fuse) == 280, "");
+_Static_assert(offsetof(glebe_segment_options, in_flight) == 284, "");
+_Static_assert(offsetof(glebe_segment_options, engine_cache) == 288, "");
 
 _Static_assert(sizeof(glebe_evaluate_options) == 72, "");
 _Static_assert(offsetof(glebe_evaluate_options, struct_size) == 0, "");

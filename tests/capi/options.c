@@ -172,6 +172,10 @@ int main(int argc, char **argv)
     options.threshold = 0.25;
     options.has_nodata = 1;
     options.nodata = 65535;
+    options.in_flight = 2;
+    OK(score(&options));
+    options.precision = GLEBE_PRECISION_FP16;
+    options.fuse = GLEBE_FUSE_ON;
     OK(score(&options));
 
     glebe_model_free(model);

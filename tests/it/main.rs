@@ -25,6 +25,7 @@ mod finetune_refusals;
 mod finetune_same_bytes;
 mod finetune_settings;
 mod fixtures;
+mod forms;
 mod fused;
 mod half_precision;
 mod identity;
