@@ -62,7 +62,7 @@ enum Engine {
         session: OrtSession,
         watch: Option<(CancelToken, Watch)>,
     },
-    Bound(BoundScore),
+    Bound(Box<BoundScore>),
 }
 
 impl std::fmt::Debug for Session {
@@ -84,7 +84,7 @@ impl Session {
         let outputs = inner.outputs().iter().map(|outlet| spec(outlet.name(), outlet.dtype())).collect();
         let fixed = options.fixed_buffers || options.provider.captures_graphs();
         let engine = if fixed || options.provider.kind() != ProviderKind::Cpu {
-            Engine::Bound(BoundScore::new(BoundSession::of(inner, &options.provider), fixed))
+            Engine::Bound(Box::new(BoundScore::new(BoundSession::of(inner, &options.provider), fixed)))
         } else {
             Engine::Plain { session: inner, watch: None }
         };

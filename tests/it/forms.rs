@@ -44,14 +44,14 @@ fn score(model: &Model, options: &SegmentOptions, folder: &Path, name: &str) -> 
 fn fused_jobs_give_the_same_files() {
     let folder = tempfile::tempdir().unwrap();
     let network = golden_model("conv.onnx");
-    let write: [(&str, &dyn Fn(&Path)); 3] = [
-        ("uint8", &|path| with_holes::<u8>(path, 255.0)),
-        ("uint16", &|path| with_holes::<u16>(path, 65_535.0)),
-        ("int16", &|path| with_holes::<i16>(path, 255.0)),
-    ];
-    for (name, write) in write {
-        let _ = fs::remove_file(folder.path().join("in.tif"));
-        write(&folder.path().join("in.tif"));
+    for name in ["uint8", "uint16", "int16"] {
+        let path = folder.path().join("in.tif");
+        let _ = fs::remove_file(&path);
+        match name {
+            "uint8" => with_holes::<u8>(&path, 255.0),
+            "uint16" => with_holes::<u16>(&path, 65_535.0),
+            _ => with_holes::<i16>(&path, 255.0),
+        }
         for (blend, product, batch, data_type, fused) in [
             (Blend::Crop, Product::Classes, 1, None, "samples and classes"),
             (Blend::Exact, Product::Classes, 3, None, "samples and classes"),
