@@ -78,6 +78,11 @@ impl OutputTensor {
         self.value.try_extract_tensor::<u16>().map_or(OutputData::F32(&[]), |(_, data)| OutputData::U16(data))
     }
 
+    /// Whether its samples are whole numbers.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.data(), OutputData::U8(_) | OutputData::U16(_))
+    }
+
     /// Its samples where they are `f32`, to be changed in their place.
     pub fn f32_mut(&mut self) -> Option<&mut [f32]> {
         self.value.try_extract_tensor_mut::<f32>().ok().map(|(_, data)| data)

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::geometry::Window;
 use crate::segment::product::Encoding;
 use crate::segment::setup::Setup;
-use crate::segment::writing::Output;
+use crate::tensor::Samples;
 use crate::tiling::{Accumulator, Step, Tile};
 
 /// A tile on its way: in the batch, or skipped for want of a valid pixel.
@@ -56,19 +56,19 @@ impl<'a> Canvas<'a> {
         Ok(Canvas { encoding, blended, first })
     }
 
-    /// Lays a tile down. Tiles come in the order of their steps; `values` are the model's, `None` where it was not run.
+    /// Lays a tile down, and gives the block that is finished with it. Tiles come in the order of their steps; `values` are
+    /// the model's, `None` where it was not run.
     pub(super) fn place(
         &mut self,
         pending: &Pending,
         mut values: Option<Values<'_>>,
-        output: &Output,
-    ) -> Result<()> {
+    ) -> Result<Option<(Window, Samples)>> {
         let Pending { step, valid, .. } = pending;
         let wanted = step.number >= self.first;
         let Some(blended) = &mut self.blended else {
             let window = step.tile.kept;
             if !wanted {
-                return Ok(());
+                return Ok(None);
             }
             let valid = valid.as_ref().map(|valid| part_of(&step.tile, window, valid.view()));
             let encoded = match values {
@@ -82,7 +82,7 @@ impl<'a> Canvas<'a> {
                 Some(Values::U8(codes)) => self.encoding.decided(part_of(&step.tile, window, codes), valid),
                 Some(Values::U16(codes)) => self.encoding.decided(part_of(&step.tile, window, codes), valid),
             };
-            return output.write(window, encoded);
+            return Ok(Some((window, encoded)));
         };
         let empty = values.is_none();
         let finished: Option<(Window, ArrayView3<'_, f32>)> = match &mut values {
@@ -93,13 +93,13 @@ impl<'a> Canvas<'a> {
             Some(_) => return Err(Error::internal("class numbers cannot be blended")),
             None => blended.skip(step)?,
         };
-        let Some((window, values)) = finished.filter(|_| wanted) else { return Ok(()) };
+        let Some((window, values)) = finished.filter(|_| wanted) else { return Ok(None) };
         // A region is part of the tile whose step finishes it.
         let encoded = match valid {
             _ if empty => self.encoding.empty(window.height, window.width),
             Some(valid) => self.encoding.encode(values, Some(part_of(&step.tile, window, valid.view()))),
             None => self.encoding.encode(values, None),
         };
-        output.write(window, encoded)
+        Ok(Some((window, encoded)))
     }
 }

@@ -140,6 +140,7 @@ impl Segmenter<'_> {
         let wall = start.elapsed().as_secs_f64();
         report.finish_s = close.as_secs_f64();
         report.wall_s = wall;
+        report.model_share = report.model_s / wall.max(1e-9);
         report.mpx_per_s = report.pixels as f64 / 1e6 / wall.max(1e-9);
         report.bands = source.bands.iter().map(|band| band.number()).collect();
         report.bytes_written = std::fs::metadata(output).ok().map(|about| about.len());

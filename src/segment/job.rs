@@ -11,7 +11,7 @@ use crate::runtime::CancelToken;
 use crate::segment::memory::Runs;
 use crate::segment::options::{Activation, Product, SegmentOptions};
 use crate::segment::pipeline::Measures;
-use crate::segment::report::Report;
+use crate::segment::report::{Busyness, Report};
 use crate::segment::runner::Probe;
 use crate::segment::setup::Setup;
 use crate::segment::stream::{Layout, Sink, Source};
@@ -101,9 +101,10 @@ impl Job<'_, '_> {
             facts: if facts { self.facts(&setup)? } else { Vec::new() },
         };
         let ready = start.elapsed();
-        let (mut measures, done) = written(sink, &setup.encoding, &layout, |output, first| {
-            self.tiles(&mut runners, &setup, source, output, (first, start))
-        })?;
+        let (mut measures, done) =
+            written(sink, (&setup.encoding, &setup.permits), &layout, |output, first| {
+                self.tiles(&mut runners, &setup, source, output, (first, start))
+            })?;
         measures.setup_s = ready.as_secs_f64();
         let mut report = self.report(&setup, source, &measures, &done, start.elapsed());
         report.notes.extend(unfused.map(|error| format!("not fused: {}", error.one_line())));
@@ -151,6 +152,7 @@ impl Job<'_, '_> {
     ) -> Report {
         let raster = source.size();
         let map = setup.plan.raster();
+        let busy = busy(measures, written, wall.as_secs_f64() - measures.setup_s);
         Report {
             glebe: env!("CARGO_PKG_VERSION").into(),
             onnxruntime: self.model.runtime().version().into(),
@@ -202,7 +204,9 @@ impl Job<'_, '_> {
             prepare_s: measures.read.prepare.seconds(),
             place_s: measures.place.seconds(),
             finish_s: 0.0,
-            bottleneck: bottleneck(measures, written).to_owned(),
+            bottleneck: bottleneck(busy).to_owned(),
+            busy,
+            model_share: measures.model_s / wall.as_secs_f64().max(1e-9),
             read_amplification: source
                 .pixels_read()
                 .filter(|_| written.first == 0)
@@ -241,13 +245,24 @@ impl Job<'_, '_> {
     }
 }
 
-/// The stage that was busy longest: the others wait for it.
-fn bottleneck(measures: &Measures, written: &Written) -> &'static str {
+/// How busy each stage was while tiles were scored, for so many seconds.
+fn busy(measures: &Measures, written: &Written, seconds: f64) -> Busyness {
+    let share = |busy: f64| (busy / seconds.max(1e-9)).min(1.0);
+    Busyness {
+        reading: share(measures.read.read.seconds() + measures.read.prepare.seconds()),
+        model: share(measures.model_s),
+        placing: share(measures.place.seconds()),
+        writing: share(written.clock.seconds()),
+    }
+}
+
+/// The busiest stage: the others wait for it.
+fn bottleneck(busy: Busyness) -> &'static str {
     let stages = [
-        ("model", measures.model_s),
-        ("reading", measures.read.read.seconds() + measures.read.prepare.seconds()),
-        ("placing", measures.place.seconds()),
-        ("writing", written.clock.seconds()),
+        ("model", busy.model),
+        ("reading", busy.reading),
+        ("placing", busy.placing),
+        ("writing", busy.writing),
     ];
     stages.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b)).map_or("model", |(name, _)| name)
 }

@@ -35,6 +35,7 @@ mod fusing;
 mod job;
 mod memory;
 mod options;
+mod permits;
 mod pipeline;
 mod placement;
 mod product;
@@ -64,7 +65,7 @@ pub use file::FileOptions;
 pub use job::Progress;
 pub use options::{Activation, Precision, Product, SegmentOptions};
 pub use placement::Placement;
-pub use report::Report;
+pub use report::{Busyness, Report};
 #[cfg(feature = "raster")]
 pub use seams::{Differences, Seams, Tiling};
 pub use segmenter::Segmenter;

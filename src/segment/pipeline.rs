@@ -111,7 +111,7 @@ impl Job<'_, '_> {
         let mut runs = 0;
         for batch in batches {
             self.cancel.check()?;
-            let values = busy.time(|| runner.run(onward.setup, &batch))?;
+            let values = onward.setup.permits.with(|| busy.time(|| runner.run(onward.setup, &batch)))?;
             runs += u64::from(values.is_some());
             if !self.pass_on(batch, values, onward)? {
                 return Ok(runs);
@@ -215,24 +215,20 @@ fn place(setup: &Setup, scored: &Receiver<Scored>, output: &Output, first: u64) 
     let mut halves: Vec<f32> = Vec::new();
     let map = setup.plan.tile_size();
     let unfit = |error| Error::internal("output shape").caused_by(error);
+    let mut lay = |clock: &mut Stopwatch, pending: &Pending, values: Option<Values<'_>>| {
+        let placed = setup.permits.with(|| clock.time(|| canvas.place(pending, values)));
+        match placed.map_err(|error| error.at_tile(pending.step.tile.number))? {
+            Some((window, block)) => output.write(window, block),
+            None => Ok(()),
+        }
+    };
     for Scored { tiles, mut values, end } in scored {
-        let start = Instant::now();
-        // Codes borrow the output, scores change it.
         let number = values.as_ref().map_or(0, |values| values.shape()[0]);
-        let codes = match values.as_ref().map(OutputTensor::data) {
-            Some(OutputData::U8(_) | OutputData::U16(_)) => true,
-            Some(OutputData::F16(values)) => {
-                halves.clear();
-                halves.extend(values.iter().map(|value| value.to_f32()));
-                false
-            }
-            _ => false,
-        };
-        if let (true, Some(values)) = (codes, &values) {
+        if let Some(decided) = values.as_ref().filter(|values| values.is_whole()) {
             beyond_unit = true;
             let shape = [number, map.height, map.width];
             for pending in &tiles {
-                let values = match (pending.slot, values.data()) {
+                let values = match (pending.slot, decided.data()) {
                     (None, _) => None,
                     (Some(slot), OutputData::U8(codes)) => {
                         let codes = ArrayView3::from_shape(shape, codes).map_err(unfit)?;
@@ -244,14 +240,10 @@ fn place(setup: &Setup, scored: &Receiver<Scored>, output: &Output, first: u64) 
                     }
                     _ => return Err(Error::internal("class numbers of another type")),
                 };
-                let placed = canvas.place(pending, values, output);
-                placed.map_err(|error| error.at_tile(pending.step.tile.number))?;
+                lay(&mut clock, pending, values)?;
             }
         } else {
-            let samples = match values.as_mut().and_then(OutputTensor::f32_mut) {
-                Some(samples) => samples,
-                None => &mut halves[..],
-            };
+            let samples = setup.permits.with(|| clock.time(|| scores(&mut values, &mut halves)));
             // Ends at the first value of a network that gives raw scores.
             beyond_unit = beyond_unit || samples.iter().any(|value| !(0.0..=1.0).contains(value));
             let shape = [number, setup.encoding.channels, map.height, map.width];
@@ -260,14 +252,24 @@ fn place(setup: &Setup, scored: &Receiver<Scored>, output: &Output, first: u64) 
             let mut samples = ArrayViewMut4::from_shape(shape, samples).map_err(unfit)?;
             for pending in &tiles {
                 let values = pending.slot.map(|slot| Values::Scores(samples.index_axis_mut(Axis(0), slot)));
-                let placed = canvas.place(pending, values, output);
-                placed.map_err(|error| error.at_tile(pending.step.tile.number))?;
+                lay(&mut clock, pending, values)?;
             }
         }
         if end > first {
             output.done(end)?;
         }
-        clock.add(start.elapsed());
     }
     Ok((clock, beyond_unit))
+}
+
+/// The scores of a batch, none where it was not run; `halves` has room for those in half precision.
+fn scores<'v>(values: &'v mut Option<OutputTensor>, halves: &'v mut Vec<f32>) -> &'v mut [f32] {
+    halves.clear();
+    if let Some(OutputData::F16(values)) = values.as_ref().map(OutputTensor::data) {
+        halves.extend(values.iter().map(|value| value.to_f32()));
+    }
+    match values.as_mut().and_then(OutputTensor::f32_mut) {
+        Some(samples) => samples,
+        None => halves,
+    }
 }

@@ -100,8 +100,8 @@ impl Reader<'_> {
             let tile = step.tile;
             let place = |error: Error| error.at_tile(tile.number);
             let window = setup.placement.input_window(tile.window);
-            let block = measures.read.time(|| source.read(window)).map_err(place)?;
-            let slot = measures.prepare.time(|| {
+            let block = setup.permits.with(|| measures.read.time(|| source.read(window))).map_err(place)?;
+            let prepare = || {
                 let valid = map_validity(setup, &tile, window, &block, source.size());
                 let wanted = valid.as_ref().is_none_or(|valid| match setup.blend.is_cut() {
                     true => part_of(&tile, tile.kept, valid.view()).iter().any(|valid| *valid),
@@ -116,7 +116,8 @@ impl Reader<'_> {
                 }
                 own.tiles.push(Pending { step, valid, slot });
                 Ok::<_, Error>(slot)
-            })?;
+            };
+            let slot = setup.permits.with(|| measures.prepare.time(prepare))?;
             measures.skipped += u64::from(slot.is_none());
             own.end = number + 1;
 

@@ -114,6 +114,10 @@ pub struct Report {
     pub finish_s: f64,
     /// The stage that was busy longest while tiles were scored: `model`, `reading`, `placing`, `writing`.
     pub bottleneck: String,
+    /// How busy each stage was.
+    pub busy: Busyness,
+    /// `model_s` of `wall_s`.
+    pub model_share: f64,
     /// Pixels decoded over those of the raster; `null` for arrays and for jobs that were resumed.
     pub read_amplification: Option<f64>,
     /// Bytes decoded; `null` for arrays.
@@ -130,6 +134,20 @@ pub struct Report {
     pub peak_rss_mib: Option<f64>,
     /// What the user should know.
     pub notes: Vec<String>,
+}
+
+/// Shares of the time in which tiles were scored, 0 to 1: how long each stage was at work.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Busyness {
+    /// Reading, decoding, normalising.
+    pub reading: f64,
+    /// The model.
+    pub model: f64,
+    /// Deciding and blending.
+    pub placing: f64,
+    /// Staging finished blocks.
+    pub writing: f64,
 }
 
 /// A path as it is shown: one that is no UTF-8 would leave nothing of the whole report.

@@ -12,6 +12,7 @@ use crate::segment::feed::reserve;
 use crate::segment::job::Job;
 use crate::segment::memory::{Memory, Needs};
 use crate::segment::options::{LARGEST_BATCH, LARGEST_TILE};
+use crate::segment::permits::Permits;
 use crate::segment::placement::Placement;
 use crate::segment::product::Encoding;
 use crate::segment::runner::Probe;
@@ -42,6 +43,8 @@ pub(super) struct Setup {
     pub(super) form: Form,
     /// Batches at the model at the same time.
     pub(super) in_flight: usize,
+    /// Stages at work at the same time.
+    pub(super) permits: Permits,
 }
 
 impl Setup {
@@ -214,6 +217,7 @@ impl Job<'_, '_> {
             channels: self.channels,
             form,
             in_flight: self.in_flight(),
+            permits: Permits::new(self.options.threads(), self.in_flight()),
         })
     }
 

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::geometry::Window;
 use crate::metrics::Stopwatch;
 use crate::segment::options::Product;
+use crate::segment::permits::Permits;
 use crate::segment::product::Encoding;
 use crate::segment::stream::{Layout, Sink};
 use crate::tensor::Samples;
@@ -101,16 +102,16 @@ impl Written {
         }
     }
 
-    fn take(&mut self, pieces: Receiver<Piece>, sink: &mut dyn Sink) -> Result<()> {
+    fn take(&mut self, pieces: Receiver<Piece>, sink: &mut dyn Sink, permits: &Permits) -> Result<()> {
         for piece in pieces {
             let start = Instant::now();
-            match piece {
+            permits.with(|| match piece {
                 Piece::Block(window, samples) => {
                     self.see(&samples);
-                    sink.write(window, samples)?;
+                    sink.write(window, samples)
                 }
-                Piece::Done(steps) => sink.done(steps)?,
-            }
+                Piece::Done(steps) => sink.done(steps),
+            })?;
             self.clock.add(start.elapsed());
         }
         Ok(())
@@ -124,7 +125,7 @@ impl Written {
 /// The sink's, which stops the work; else the work's.
 pub(super) fn written<R>(
     sink: &mut dyn Sink,
-    encoding: &Encoding,
+    (encoding, permits): (&Encoding, &Permits),
     layout: &Layout,
     work: impl FnOnce(&Output, u64) -> Result<R>,
 ) -> Result<(R, Written)> {
@@ -133,7 +134,7 @@ pub(super) fn written<R>(
     let first = written.first;
     std::thread::scope(|scope| {
         let (pieces, waiting) = sync_channel(QUEUE);
-        let writer = scope.spawn(move || written.take(waiting, sink).map(|()| written));
+        let writer = scope.spawn(move || written.take(waiting, sink, permits).map(|()| written));
         let output = Output { pieces };
         let done = work(&output, first);
         // The writer ends when no more can come.
@@ -210,14 +211,15 @@ mod tests {
     #[test]
     fn blocks_are_written_in_their_order_and_counted() {
         let mut sink = Kept { rows: Vec::new(), fails_at: usize::MAX, there: 0 };
-        let (result, done) = written(&mut sink, &encoding(), &layout(), |output, _| {
-            for row in 0..50 {
-                let (window, samples) = block(row);
-                output.write(window, samples)?;
-            }
-            Ok(7)
-        })
-        .unwrap();
+        let (result, done) =
+            written(&mut sink, (&encoding(), &Permits::new(1, 1)), &layout(), |output, _| {
+                for row in 0..50 {
+                    let (window, samples) = block(row);
+                    output.write(window, samples)?;
+                }
+                Ok(7)
+            })
+            .unwrap();
         assert_eq!((result, done.class_pixels.clone()), (7, Some(vec![50, 50, 0])));
         assert_eq!(done.nodata_pixels(), Some(50));
         assert_eq!(sink.rows, (0..50).collect::<Vec<_>>());
@@ -226,15 +228,16 @@ mod tests {
     #[test]
     fn what_is_there_counts_and_is_not_written_again() {
         let mut sink = Kept { rows: Vec::new(), fails_at: usize::MAX, there: 20 };
-        let (first, done) = written(&mut sink, &encoding(), &layout(), |output, first| {
-            for row in first..50 {
-                let (window, samples) = block(row as i64);
-                output.write(window, samples)?;
-                output.done(row + 1)?;
-            }
-            Ok(first)
-        })
-        .unwrap();
+        let (first, done) =
+            written(&mut sink, (&encoding(), &Permits::new(1, 1)), &layout(), |output, first| {
+                for row in first..50 {
+                    let (window, samples) = block(row as i64);
+                    output.write(window, samples)?;
+                    output.done(row + 1)?;
+                }
+                Ok(first)
+            })
+            .unwrap();
         assert_eq!((first, done.first, done.class_pixels.clone()), (20, 20, Some(vec![50, 50, 0])));
         assert_eq!((done.nodata_pixels(), sink.rows.len()), (Some(50), 30));
     }
@@ -243,7 +246,7 @@ mod tests {
     fn the_errors_of_the_sink_end_the_work_and_are_told() {
         let mut sink = Kept { rows: Vec::new(), fails_at: 3, there: 0 };
         let mut handed_over = 0;
-        let error = written(&mut sink, &encoding(), &layout(), |output, _| {
+        let error = written(&mut sink, (&encoding(), &Permits::new(1, 1)), &layout(), |output, _| {
             for row in 0..1000 {
                 let (window, samples) = block(row);
                 output.write(window, samples)?;
@@ -256,7 +259,7 @@ mod tests {
         assert!(handed_over < 1000, "{handed_over}");
         // Of the work where the sink is well.
         let mut sink = Kept { rows: Vec::new(), fails_at: usize::MAX, there: 0 };
-        let error = written(&mut sink, &encoding(), &layout(), |output, _| {
+        let error = written(&mut sink, (&encoding(), &Permits::new(1, 1)), &layout(), |output, _| {
             let (window, samples) = block(0);
             output.write(window, samples)?;
             Err::<(), _>(Error::new(ErrorKind::Cancelled, "enough"))

@@ -130,9 +130,27 @@ fn several_batches_at_a_time_change_nothing() {
                 let (own, report) = score(&network, &options, folder.path(), "more.tif").unwrap();
                 assert!(own == plain, "{blend}, batches of {batch}, {number} at a time");
                 assert_eq!((report.in_flight, report.batches), (number, one.batches));
+                the_report_fits_together(&report);
             }
         }
     }
+}
+
+fn the_report_fits_together(report: &Report) {
+    let busy = report.busy;
+    let shares = [
+        ("reading", busy.reading),
+        ("model", busy.model),
+        ("placing", busy.placing),
+        ("writing", busy.writing),
+    ];
+    assert!(shares.iter().all(|(_, share)| (0.0..=1.0).contains(share)), "{shares:?}");
+    let busiest = shares.iter().map(|(_, share)| *share).fold(0.0, f64::max);
+    assert!(shares.contains(&(report.bottleneck.as_str(), busiest)), "{} of {shares:?}", report.bottleneck);
+    let scoring = report.wall_s - report.setup_s;
+    assert!((report.model_share - report.model_s / report.wall_s).abs() < 1e-9);
+    // What is open and made before and after the scoring counts to the whole.
+    assert!(report.model_s <= busy.model * scoring + 1e-9 && busy.model > 0.0, "{busy:?} of {scoring}");
 }
 
 #[test]
