@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::Window;
+use crate::metrics::return_freed_memory;
 use crate::picture::Palette;
 use crate::raster::{Georeference, OverviewResampling, WriteSpec, check_encode};
 use crate::segment::file::FileOptions;
@@ -52,6 +53,8 @@ impl<'a> FileSink<'a> {
     /// Makes the raster of what was staged.
     pub(super) fn finish(&mut self, go_on: &mut dyn FnMut(f64) -> bool) -> Result<()> {
         let work = self.work.as_mut().ok_or_else(|| Error::internal("a job without output"))?;
+        // Tiles and sums are gone; GDAL's buffers are to come into their place, not beside it.
+        return_freed_memory();
         work.staging.finish(&work.spec, self.options.overwrite, go_on)
     }
 
