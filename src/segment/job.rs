@@ -170,7 +170,12 @@ impl Job<'_, '_> {
             tiles: setup.plan.len(),
             tiles_skipped: measures.read.skipped,
             tiles_resumed: written.first,
-            tiles_computed: setup.lanes.computed(),
+            // Blending goes back a little where it is taken up.
+            tiles_computed: match written.first {
+                0 => setup.lanes.computed(),
+                first if first >= setup.lanes.len() => 0,
+                first => setup.lanes.len() - setup.lanes.restart(first),
+            },
             lanes: setup.lanes.lanes(),
             batches: measures.batches,
             batch: setup.batch,

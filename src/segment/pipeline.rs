@@ -5,6 +5,7 @@
 //! batch, so that none runs ahead; each stops where its neighbour does.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -55,6 +56,25 @@ struct Onward<'a> {
     setup: &'a Setup,
 }
 
+/// Batches for several sessions.
+struct Queue {
+    batches: Receiver<Batch>,
+    taken: u64,
+    /// Those among them that are run.
+    runs: u64,
+}
+
+impl Queue {
+    /// The next batch, with its number and the number of runs before it; none where there are no more.
+    fn next(&mut self) -> Option<(u64, u64, Batch)> {
+        let batch = self.batches.recv().ok()?;
+        let own = (self.taken, self.runs, batch);
+        self.taken += 1;
+        self.runs += u64::from(own.2.filled > 0);
+        Some(own)
+    }
+}
+
 impl Job<'_, '_> {
     /// All tiles from step `first` on, whose blocks are not there yet.
     pub(super) fn tiles(
@@ -84,10 +104,9 @@ impl Job<'_, '_> {
             let placing = scope.spawn(move || place(setup, &to_place, output, first));
             let onward = Onward { spare, scored, start, setup };
             let ran = match &mut *runners {
-                [one] => self.one_by_one(one, &busy, waiting, &onward),
-                several => self.together(several, &busy, waiting, &onward),
+                [one] => self.one_by_one(one, &busy, waiting, onward),
+                several => self.together(several, &busy, waiting, onward),
             };
-            drop(onward);
             let placed = placing.join().map_err(|_| Error::internal("laying tiles down panicked"))?;
             let read = reading.join().map_err(|_| Error::internal("the reader panicked"))?;
             // Each stage ends quietly where another has failed; that one has the error.
@@ -106,14 +125,15 @@ impl Job<'_, '_> {
         runner: &mut Runner<'_>,
         busy: &Busy,
         batches: Receiver<Batch>,
-        onward: &Onward<'_>,
+        onward: Onward<'_>,
     ) -> Result<u64> {
         let mut runs = 0;
         for batch in batches {
             self.cancel.check()?;
-            let values = onward.setup.permits.with(|| busy.time(|| runner.run(onward.setup, &batch)))?;
+            let run = || busy.time(|| runner.run(onward.setup, &batch, runs));
+            let values = onward.setup.permits.with(run)?;
             runs += u64::from(values.is_some());
-            if !self.pass_on(batch, values, onward)? {
+            if !self.pass_on(batch, values, &onward)? {
                 return Ok(runs);
             }
         }
@@ -127,10 +147,10 @@ impl Job<'_, '_> {
         runners: &mut [Runner<'_>],
         busy: &Busy,
         batches: Receiver<Batch>,
-        onward: &Onward<'_>,
+        onward: Onward<'_>,
     ) -> Result<u64> {
-        let cancel = self.cancel;
-        let queue = Mutex::new((0u64, batches));
+        let (cancel, setup) = (self.cancel, onward.setup);
+        let queue = Mutex::new(Queue { batches, taken: 0, runs: 0 });
         std::thread::scope(|scope| {
             // Nothing waits here: what a session has given is handed over before it has the next batch.
             let (done, arriving) = sync_channel(0);
@@ -140,14 +160,18 @@ impl Job<'_, '_> {
                     let (queue, done) = (&queue, done.clone());
                     scope.spawn(move || {
                         loop {
-                            let (number, batch) = {
-                                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
-                                let Ok(batch) = queue.1.recv() else { return };
-                                queue.0 += 1;
-                                (queue.0 - 1, batch)
+                            let Some((number, runs, batch)) =
+                                queue.lock().unwrap_or_else(PoisonError::into_inner).next()
+                            else {
+                                return;
                             };
-                            let values =
-                                cancel.check().and_then(|()| busy.time(|| runner.run(onward.setup, &batch)));
+                            // A panic must not leave a gap in the order: those behind it would wait for ever.
+                            let run = || busy.time(|| runner.run(setup, &batch, runs));
+                            let run = AssertUnwindSafe(|| setup.permits.with(run));
+                            let values = cancel.check().and_then(|()| {
+                                catch_unwind(run)
+                                    .unwrap_or_else(|_| Err(Error::internal("a run of the model panicked")))
+                            });
                             let failed = values.is_err();
                             if done.send((number, batch, values)).is_err() || failed {
                                 return;
@@ -157,8 +181,9 @@ impl Job<'_, '_> {
                 })
                 .collect();
             drop(done);
+            // Also where it ends early it lets go of all that others wait for: the reader for buffers, and sessions for the
+            // reader.
             let ran = self.in_order(arriving, onward);
-            // Whoever panicked has left a gap in the order, after which nothing was passed on.
             for thread in at_work {
                 thread.join().map_err(|_| Error::internal("a run of the model panicked"))?;
             }
@@ -169,7 +194,7 @@ impl Job<'_, '_> {
     fn in_order(
         &mut self,
         arriving: Receiver<(u64, Batch, Result<Option<OutputTensor>>)>,
-        onward: &Onward<'_>,
+        onward: Onward<'_>,
     ) -> Result<u64> {
         let (mut waiting, mut next, mut runs) = (BTreeMap::new(), 0, 0);
         for (number, batch, values) in arriving {
@@ -178,7 +203,7 @@ impl Job<'_, '_> {
                 next += 1;
                 let values = values?;
                 runs += u64::from(values.is_some());
-                if !self.pass_on(batch, values, onward)? {
+                if !self.pass_on(batch, values, &onward)? {
                     return Ok(runs);
                 }
             }

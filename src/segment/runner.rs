@@ -1,6 +1,6 @@
 //! What runs the model on batches: a session in the form of the job, and one of the model as it is to compare with.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -12,21 +12,18 @@ use crate::segment::reading::Batch;
 use crate::segment::setup::{Setup, output_shape};
 
 /// Batches of a job that are run in single precision too.
-const COMPARED: usize = 4;
+const COMPARED: u64 = 4;
 
 /// A session at work.
 pub(super) struct Runner<'a> {
     model: &'a Model,
     session: PooledSession,
-    reference: Option<Reference>,
+    reference: Reference,
     agreement: Agreement,
 }
 
-/// The model in single precision.
-struct Reference {
-    session: PooledSession,
-    left: usize,
-}
+/// The model in single precision, where the job's is not, until all is compared; all runners have the same.
+type Reference = Arc<Mutex<Option<PooledSession>>>;
 
 impl<'a> Job<'a, '_> {
     /// Sessions of the form, as many as there are to be batches at the model at the same time.
@@ -34,19 +31,19 @@ impl<'a> Job<'a, '_> {
     /// # Errors
     /// As [`Model::session_as`].
     pub(super) fn runners(&self, setup: &Setup) -> Result<Vec<Runner<'a>>> {
-        let mut runners = Vec::new();
-        for number in 0..setup.in_flight {
-            let session = self.session(&setup.form, setup.in_flight)?;
-            let reference = match setup.form.half && number == 0 {
-                true => {
-                    let form = Form { half: false, fusion: setup.form.fusion.clone() };
-                    Some(Reference { session: self.session(&form, setup.in_flight)?, left: COMPARED })
-                }
-                false => None,
-            };
-            runners.push(Runner { model: self.model, session, reference, agreement: Agreement::default() });
-        }
-        Ok(runners)
+        let wide = Form { half: false, fusion: setup.form.fusion.clone() };
+        let reference = setup.form.half.then(|| self.session(&wide, setup.in_flight)).transpose()?;
+        let reference = Arc::new(Mutex::new(reference));
+        (0..setup.in_flight)
+            .map(|_| {
+                Ok(Runner {
+                    model: self.model,
+                    session: self.session(&setup.form, setup.in_flight)?,
+                    reference: Arc::clone(&reference),
+                    agreement: Agreement::default(),
+                })
+            })
+            .collect()
     }
 
     /// A session for one of so many batches at the same time, which share the threads.
@@ -65,8 +62,8 @@ impl<'a> Job<'a, '_> {
 }
 
 impl Runner<'_> {
-    /// Scores a batch; none where no tile of it is to be run.
-    pub(super) fn run(&mut self, setup: &Setup, batch: &Batch) -> Result<Option<OutputTensor>> {
+    /// Scores a batch before which so many were run; none where no tile of it is to be run.
+    pub(super) fn run(&mut self, setup: &Setup, batch: &Batch, runs: u64) -> Result<Option<OutputTensor>> {
         if batch.filled == 0 {
             return Ok(None);
         }
@@ -74,13 +71,12 @@ impl Runner<'_> {
         let first = batch.tiles.first().map_or(0, |own| own.step.tile.number);
         let values = scored(self.model, &mut self.session, setup, batch, tiles)
             .map_err(|error| error.at_tile(first))?;
-        if let Some(reference) = &mut self.reference {
-            let wide = scored(self.model, &mut reference.session, setup, batch, tiles)
-                .map_err(|error| error.at_tile(first))?;
-            self.agreement.add(agreement(&setup.encoding, &batch.tiles, &values, &wide));
-            reference.left -= 1;
-            if reference.left == 0 {
-                self.reference = None;
+        if setup.form.half && runs < COMPARED {
+            let mut reference = self.reference.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(session) = reference.as_mut() {
+                let wide =
+                    scored(self.model, session, setup, batch, tiles).map_err(|error| error.at_tile(first))?;
+                self.agreement.add(agreement(&setup.encoding, &batch.tiles, &values, &wide));
             }
         }
         Ok(Some(values))

@@ -186,6 +186,26 @@ fn several_batches_at_a_time_end_in_order_and_are_taken_up_again() {
     }
 }
 
+/// Jobs that end early with several sessions at work, again and again: each must end.
+#[test]
+fn several_batches_at_a_time_can_be_cancelled_at_any_moment() {
+    let network = golden_model("conv.onnx");
+    let image = Samples::U8(noise_image::<u8>([3, 170, 133], 7, 255.0));
+    for number in [2, 3, 4] {
+        for stop in 1..25 {
+            let mut options = options(Blend::Crop);
+            (options.in_flight, options.batch) = (Some(number), Some(1));
+            let found = Segmenter::new(&network, options)
+                .unwrap()
+                .on_progress(|progress| {
+                    if progress.done >= stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                })
+                .array(image.view(), None);
+            assert_eq!(found.map(|_| ()).unwrap_err().kind(), ErrorKind::Cancelled);
+        }
+    }
+}
+
 #[test]
 fn a_failing_model_ends_the_job_however_many_run() {
     // It takes one tile, and says so only when it is run with two.
@@ -232,9 +252,13 @@ fn half_precision_says_how_far_it_agrees() {
         assert!(equal < valid && 10 * equal > 9 * valid, "{equal} of {valid}");
         assert_eq!(half.label_pixels, valid as u64);
         assert_eq!(half.label_agreement, Some(equal as f64 / valid as f64), "fuse {fuse}");
-        // With several sessions the first compares what comes to it.
+        // Whichever session they come to.
         options.in_flight = Some(in_flight);
-        let (_, half) = score(&network, &options, folder.path(), "half.tif").unwrap();
-        assert!(half.label_pixels > 0 && half.precision == "fp16");
+        let (_, again) = score(&network, &options, folder.path(), "half.tif").unwrap();
+        assert_eq!(
+            (again.label_pixels, again.label_agreement),
+            (half.label_pixels, half.label_agreement),
+            "{in_flight} at a time"
+        );
     }
 }
