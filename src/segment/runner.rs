@@ -22,8 +22,9 @@ pub(super) struct Runner<'a> {
     agreement: Agreement,
 }
 
-/// The model in single precision, where the job's is not, until all is compared; all runners have the same.
-type Reference = Arc<Mutex<Option<PooledSession>>>;
+/// The model in single precision, where the job's is not, and how many batches it is still to score; it goes when that is
+/// done. All runners have the same.
+type Reference = Arc<Mutex<Option<(PooledSession, u64)>>>;
 
 impl<'a> Job<'a, '_> {
     /// Sessions of the form, as many as there are to be batches at the model at the same time.
@@ -33,7 +34,7 @@ impl<'a> Job<'a, '_> {
     pub(super) fn runners(&self, setup: &Setup) -> Result<Vec<Runner<'a>>> {
         let wide = Form { half: false, fusion: setup.form.fusion.clone() };
         let reference = setup.form.half.then(|| self.session(&wide, setup.in_flight)).transpose()?;
-        let reference = Arc::new(Mutex::new(reference));
+        let reference = Arc::new(Mutex::new(reference.map(|session| (session, COMPARED))));
         (0..setup.in_flight)
             .map(|_| {
                 Ok(Runner {
@@ -73,10 +74,14 @@ impl Runner<'_> {
             .map_err(|error| error.at_tile(first))?;
         if setup.form.half && runs < COMPARED {
             let mut reference = self.reference.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(session) = reference.as_mut() {
+            if let Some((session, left)) = reference.as_mut() {
                 let wide =
                     scored(self.model, session, setup, batch, tiles).map_err(|error| error.at_tile(first))?;
                 self.agreement.add(agreement(&setup.encoding, &batch.tiles, &values, &wide));
+                *left -= 1;
+                if *left == 0 {
+                    *reference = None;
+                }
             }
         }
         Ok(Some(values))
