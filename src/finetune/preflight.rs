@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::autodiff::compile::{Compiled, Prepared, compile_prepared, prepare};
-use crate::autodiff::liveness::liveness;
+use crate::autodiff::liveness::{Layout, liveness};
 use crate::autodiff::survey::{Refusal, survey};
 use crate::autodiff::{Parameter, StepOptions, Support};
 use crate::error::{Error, ErrorKind, Result};
@@ -273,7 +273,7 @@ fn memory(document: &Document, compiled: &Compiled, options: &StepOptions) -> Me
     let trained: u64 = compiled.trained.iter().map(|own| graph.kind(own.input).bytes()).sum();
     let kept = options.optimizer.state_names().len() + usize::from(options.optimizer.ema_decay.is_some());
     let optimizer = trained * kept as u64;
-    let live = liveness(graph, &ends, compiled.forward);
+    let live = liveness(graph, &ends, compiled.forward, Layout::Plain);
     let file = document.bytes().len() as u64;
     // Building: the graph's bytes, the runtime's message of them, its tensors, and their packed form.
     let building = PROGRAM + file + 4 * frozen;

@@ -33,7 +33,6 @@ pub fn available_memory_bytes() -> Option<u64> {
 
 /// Gives memory that was freed back to the system, where the C library would keep it for later: before a stage that
 /// needs memory of other sizes.
-#[cfg(feature = "raster")]
 pub(crate) fn return_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: may be called at any time, from any thread.

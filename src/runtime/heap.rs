@@ -3,116 +3,62 @@
 //! The runtime's arena grows by doubling and keeps what it has; without it every tensor is asked of the system, which
 //! hands out fresh pages and fills them with zeros each time. Here large blocks come from one range of addresses: a block
 //! takes the smallest gap that holds it, neighbouring gaps become one, and the range grows at its end only. What has been
-//! touched once is used again without the system, and in huge pages where there are such. Small blocks are left to the
-//! system's allocator.
+//! touched once is used again without the system, and in huge pages where there are such; but no more stays touched than
+//! the most that was in use at a time and a quarter of that. Small blocks are left to the system's allocator.
 #![allow(unsafe_code, reason = "an allocator: addresses, and the interface of the runtime")]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::c_void;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ort::AsPointer;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::sys::{OrtAllocator, OrtMemoryInfo};
 
-/// Of blocks and of their sizes: a line of the cache, and what vector instructions want.
-const ALIGNMENT: usize = 64;
+use crate::runtime::pages::{PAGE, Pages};
+use crate::runtime::ranges::{ALIGNMENT, Ranges};
+
 /// Blocks below this are the system's.
 const SMALL: usize = 32 * 1024;
-/// Huge pages begin at multiples of this.
-const HUGE: usize = 2 << 20;
 
-/// Which parts of a range of addresses are taken. Offsets and sizes in bytes.
-#[derive(Debug, Default)]
-struct Ranges {
-    len: usize,
-    /// Behind the last block.
-    top: usize,
-    /// Blocks in use, by where they start.
-    used: HashMap<usize, usize>,
-    /// Gaps below the top: by where they start, and by size.
-    gaps: BTreeMap<usize, usize>,
-    by_size: BTreeSet<(usize, usize)>,
+/// Bytes that have memory behind them at most where so many are in use at most: gaps take a quarter of it. Where more is
+/// touched, the largest of them lose their memory.
+pub(super) fn touched(in_use: usize) -> usize {
+    in_use.saturating_add((in_use / 4).max(2 * PAGE))
 }
 
-impl Ranges {
-    fn new(len: usize) -> Ranges {
-        Ranges { len, ..Ranges::default() }
-    }
+/// Blocks, and the memory behind them.
+#[derive(Debug)]
+struct Blocks {
+    ranges: Ranges,
+    pages: Pages,
+}
 
-    /// Where a block of `size` may lie; `None` where there is no room.
-    fn take(&mut self, size: usize) -> Option<usize> {
-        let size = size.max(1).checked_next_multiple_of(ALIGNMENT)?;
-        let start = match self.by_size.range((size, 0)..).next().copied() {
-            Some((gap, start)) => {
-                self.remove(start, gap);
-                if gap > size {
-                    self.insert(start + size, gap - size);
-                }
-                start
+impl Blocks {
+    /// Touched pages of gaps that are to be given back so that no more than so many bytes are touched, the largest gaps
+    /// first.
+    fn beyond(&mut self, most: usize) -> Vec<Range<usize>> {
+        let Blocks { ranges, pages } = self;
+        let mut given = Vec::new();
+        for gap in ranges.gaps() {
+            if pages.bytes() <= most || gap.len() < PAGE {
+                break;
             }
-            None => {
-                // A gap at the end grows.
-                let last = self.gaps.iter().next_back().map(|(start, gap)| (*start, *gap));
-                let start = match last {
-                    Some((start, gap)) if start + gap == self.top => start,
-                    _ => self.top,
-                };
-                let end = start.checked_add(size).filter(|end| *end <= self.len)?;
-                if start < self.top {
-                    self.remove(start, self.top - start);
-                }
-                self.top = end;
-                start
-            }
-        };
-        self.used.insert(start, size);
-        Some(start)
-    }
-
-    /// Gives the block at `start` back; whether there was one.
-    fn give(&mut self, start: usize) -> bool {
-        let Some(mut size) = self.used.remove(&start) else { return false };
-        let mut start = start;
-        if let Some((&before, &gap)) = self.gaps.range(..start).next_back()
-            && before + gap == start
-        {
-            self.remove(before, gap);
-            (start, size) = (before, size + gap);
+            // From its end, and no more than need be.
+            let whole = gap.start.div_ceil(PAGE) * PAGE..gap.end / PAGE * PAGE;
+            let excess = (pages.bytes() - most).next_multiple_of(PAGE);
+            let start = whole.end.saturating_sub(excess).max(whole.start);
+            given.extend(pages.give_back(start..whole.end));
         }
-        if let Some(&gap) = self.gaps.get(&(start + size)) {
-            self.remove(start + size, gap);
-            size += gap;
-        }
-        self.insert(start, size);
-        true
-    }
-
-    fn insert(&mut self, start: usize, size: usize) {
-        self.gaps.insert(start, size);
-        self.by_size.insert((size, start));
-    }
-
-    fn remove(&mut self, start: usize, size: usize) {
-        self.gaps.remove(&start);
-        self.by_size.remove(&(size, start));
-    }
-
-    /// Forgets the gaps if nothing is in use, and says how much was touched.
-    fn reset(&mut self) -> usize {
-        if !self.used.is_empty() {
-            return 0;
-        }
-        self.gaps.clear();
-        self.by_size.clear();
-        std::mem::take(&mut self.top)
+        given
     }
 }
 
 /// A range of addresses, and what is taken of it.
 struct Heap {
     base: usize,
-    ranges: Mutex<Ranges>,
+    len: usize,
+    blocks: Mutex<Blocks>,
 }
 
 impl Heap {
@@ -122,10 +68,10 @@ impl Heap {
         unsafe {
             let pages = usize::try_from(libc::sysconf(libc::_SC_PHYS_PAGES)).ok()?;
             let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).ok()?;
-            let len = pages.checked_mul(page)?.checked_next_multiple_of(HUGE)?;
+            let len = pages.checked_mul(page)?.checked_next_multiple_of(PAGE)?;
             let base = libc::mmap(
                 std::ptr::null_mut(),
-                len.checked_add(HUGE)?,
+                len.checked_add(PAGE)?,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
                 -1,
@@ -134,17 +80,21 @@ impl Heap {
             if base == libc::MAP_FAILED {
                 return None;
             }
-            let base = (base as usize).next_multiple_of(HUGE);
+            let base = (base as usize).next_multiple_of(PAGE);
             #[cfg(target_os = "linux")]
             libc::madvise(base as *mut c_void, len, libc::MADV_HUGEPAGE);
-            Some(Heap { base, ranges: Mutex::new(Ranges::new(len)) })
+            let blocks = Blocks { ranges: Ranges::new(len), pages: Pages::default() };
+            Some(Heap { base, len, blocks: Mutex::new(blocks) })
         }
     }
 
     fn allocate(&self, size: usize) -> *mut c_void {
         if size >= SMALL {
-            let mut ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(start) = ranges.take(size) {
+            let mut blocks = self.lock();
+            if let Some(start) = blocks.ranges.take(size) {
+                blocks.pages.touch(start..start + size);
+                let most = touched(blocks.ranges.peak());
+                self.give_back(&mut blocks, most);
                 return (self.base + start) as *mut c_void;
             }
         }
@@ -157,20 +107,46 @@ impl Heap {
     }
 
     fn free(&self, block: *mut c_void) {
-        let mut ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
         let start = (block as usize).wrapping_sub(self.base);
-        if start >= ranges.len {
-            drop(ranges);
+        if start >= self.len {
             // SAFETY: what does not lie in the range is the system's.
             unsafe { libc::free(block) };
             return;
         }
-        ranges.give(start);
-        let touched = ranges.reset();
-        if touched > 0 {
-            // SAFETY: nothing of it is in use; the lock is still held.
-            unsafe { libc::madvise(self.base as *mut c_void, touched, libc::MADV_DONTNEED) };
+        let mut blocks = self.lock();
+        blocks.ranges.give(start);
+        if blocks.ranges.reset() {
+            let touched = blocks.pages.reset();
+            self.drop_pages(&(0..touched));
         }
+    }
+
+    /// Gives the memory of gaps back to the system; what is in use now is the peak.
+    #[cfg(any(feature = "raster", test))]
+    fn trim(&self) {
+        let mut blocks = self.lock();
+        blocks.ranges.forget_peak();
+        self.give_back(&mut blocks, 0);
+    }
+
+    /// Gives back what is touched beyond so many bytes, as far as it is not in use.
+    fn give_back(&self, blocks: &mut Blocks, most: usize) {
+        if blocks.pages.bytes() > most {
+            blocks.beyond(most).iter().for_each(|pages| self.drop_pages(pages));
+        }
+    }
+
+    /// The caller holds the lock, and nothing of the pages is in use.
+    fn drop_pages(&self, pages: &Range<usize>) {
+        if !pages.is_empty() {
+            let start = (self.base + pages.start) as *mut c_void;
+            // SAFETY: pages of the range that no block lies in.
+            unsafe { libc::madvise(start, pages.len(), libc::MADV_DONTNEED) };
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Blocks> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -204,19 +180,30 @@ unsafe extern "system" fn info(this: *const OrtAllocator) -> *const OrtMemoryInf
     unsafe { &*this.cast::<Registered>() }.info.ptr()
 }
 
+/// The heap of the process; `None` where there is none.
+static REGISTERED: OnceLock<Option<&'static Registered>> = OnceLock::new();
+
+/// Gives memory of the heap that is not in use back to the system.
+#[cfg(feature = "raster")]
+pub(crate) fn trim_heap() {
+    if let Some(Some(registered)) = REGISTERED.get() {
+        registered.heap.trim();
+    }
+}
+
 /// Makes the heap known to the environment, once; whether sessions may ask for the environment's allocators.
 pub(super) fn register(environment: &ort::environment::Environment) -> bool {
-    static REGISTERED: OnceLock<bool> = OnceLock::new();
-    *REGISTERED.get_or_init(|| {
+    let registered = REGISTERED.get_or_init(|| {
         let made = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default);
-        let (Ok(memory), Some(heap)) = (made, Heap::reserve()) else { return false };
+        let (Ok(memory), Some(heap)) = (made, Heap::reserve()) else { return None };
         // SAFETY: a plain value of the interface.
         let mut interface = unsafe { OrtAllocator::default() };
         interface.Alloc = Some(allocate);
         interface.Free = Some(free);
         interface.Info = Some(info);
         // It lives as long as the environment, which is until the process ends.
-        let registered = Box::leak(Box::new(Registered { interface, info: memory, heap }));
+        let registered: &'static mut Registered =
+            Box::leak(Box::new(Registered { interface, info: memory, heap }));
         // SAFETY: environment and allocator are alive; the call copies neither.
         let status = unsafe {
             (ort::api().RegisterAllocator)(environment.ptr().cast_mut(), &raw mut registered.interface)
@@ -226,73 +213,14 @@ pub(super) fn register(environment: &ort::environment::Environment) -> bool {
         if let Err(error) = &result {
             tracing::debug!(%error, "the runtime keeps its own allocator");
         }
-        result.is_ok()
-    })
+        result.is_ok().then_some(&*registered)
+    });
+    registered.is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn gaps_are_used_again_and_grow_together() {
-        let mut ranges = Ranges::new(1 << 20);
-        let blocks: Vec<usize> = (0..4).map(|_| ranges.take(1000).unwrap()).collect();
-        assert_eq!(blocks, [0, 1024, 2048, 3072]);
-        assert!(ranges.give(1024) && ranges.give(2048));
-        // The two are one gap.
-        assert_eq!(ranges.take(2000), Some(1024));
-        assert!(ranges.give(1024));
-        // The smallest gap that holds it, not the first.
-        let far = ranges.take(500).unwrap();
-        assert_eq!(far, 1024);
-        assert_eq!(ranges.take(4096), Some(4096));
-        // A gap at the end grows.
-        assert!(ranges.give(4096));
-        assert_eq!(ranges.take(8192), Some(4096));
-        assert!(!ranges.give(7), "no block");
-    }
-
-    #[test]
-    fn random_blocks_never_overlap() {
-        let mut ranges = Ranges::new(1 << 22);
-        let mut state = 88_172_645_463_325_252u64;
-        let mut next = |end: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 20) as usize % end
-        };
-        let mut blocks: Vec<(usize, usize)> = Vec::new();
-        for _ in 0..20_000 {
-            if next(5) < 3 {
-                let size = 1 + next(1 << 16);
-                if let Some(start) = ranges.take(size) {
-                    assert!(start.is_multiple_of(ALIGNMENT) && start + size <= 1 << 22);
-                    assert!(blocks.iter().all(|(other, len)| start + size <= *other || other + len <= start));
-                    blocks.push((start, size));
-                }
-            } else if !blocks.is_empty() {
-                let (start, _) = blocks.swap_remove(next(blocks.len()));
-                assert!(ranges.give(start));
-            }
-        }
-        for (start, _) in blocks.drain(..) {
-            assert!(ranges.give(start));
-        }
-        assert_eq!(ranges.gaps.len(), 1, "all gaps have become one");
-        assert!(ranges.reset() > 1 << 20);
-        assert_eq!((ranges.top, ranges.gaps.len(), ranges.by_size.len()), (0, 0, 0));
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused() {
-        let mut ranges = Ranges::new(4096);
-        assert_eq!(ranges.take(usize::MAX), None);
-        assert_eq!(ranges.take(4097), None);
-        assert_eq!(ranges.take(4096), Some(0));
-        assert_eq!(ranges.take(1), None);
-    }
 
     #[test]
     fn memory_can_be_written_and_comes_back() {
@@ -307,7 +235,64 @@ mod tests {
         for block in blocks {
             heap.free(block);
         }
-        assert_eq!(heap.ranges.lock().unwrap().top, 0);
+        assert_eq!(heap.lock().pages.bytes(), 0);
         assert!(heap.allocate(usize::MAX).is_null());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn no_more_is_touched_than_the_peak_and_a_quarter() {
+        let heap = Heap::reserve().unwrap();
+        let base = heap.base;
+        let put = |size: usize, value: u8| {
+            let block = heap.allocate(size);
+            // SAFETY: a block of that size, which is ours.
+            unsafe { block.cast::<u8>().write_bytes(value, size) };
+            block
+        };
+        // A small block behind each large one, so that gaps do not grow together; each next block fits into none of them.
+        let mut kept = Vec::new();
+        let mut size = 40 * PAGE;
+        for _ in 0..12 {
+            let block = put(size, 1);
+            kept.push(put(SMALL, 2));
+            heap.free(block);
+            size += PAGE;
+        }
+        let blocks = heap.lock();
+        let peak = blocks.ranges.peak();
+        assert!(peak < size + 12 * SMALL, "{peak}");
+        assert!(blocks.pages.bytes() <= touched(peak), "{} of {peak}", blocks.pages.bytes());
+        drop(blocks);
+        assert!(resident(base) <= touched(peak), "{} of {peak}", resident(base));
+        heap.trim();
+        assert!(resident(base) <= 13 * PAGE, "{}", resident(base));
+        for block in &kept {
+            // SAFETY: as above; it was not freed.
+            assert_eq!(unsafe { *block.cast::<u8>().add(SMALL - 1) }, 2, "what is in use stays");
+        }
+        kept.into_iter().for_each(|block| heap.free(block));
+        assert_eq!(resident(base), 0);
+    }
+
+    /// Bytes of memory behind the addresses from `base` on, as the system counts them.
+    #[cfg(target_os = "linux")]
+    fn resident(base: usize) -> usize {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut own = false;
+        let mut bytes = 0;
+        for line in maps.lines() {
+            let mut words = line.split_whitespace();
+            let (Some(first), second) = (words.next(), words.next()) else { continue };
+            let addresses = first.split_once('-').and_then(|(start, end)| {
+                Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
+            });
+            if let Some((start, end)) = addresses {
+                own = start <= base && base < end;
+            } else if own && first == "Rss:" {
+                bytes += second.unwrap().parse::<usize>().unwrap() * 1024;
+            }
+        }
+        bytes
     }
 }

@@ -27,8 +27,12 @@ mod load;
 mod module_path;
 pub mod operators;
 mod output;
+#[cfg(unix)]
+mod pages;
 mod provider;
 mod provider_options;
+#[cfg(unix)]
+mod ranges;
 mod session;
 mod session_options;
 
@@ -36,9 +40,12 @@ pub use binding::{Binding, Fetched};
 pub use bound_session::{BoundSession, Port};
 pub use cancel::CancelToken;
 pub use device_tensor::{DeviceTensor, Element, Place, TensorView, TensorViewMut};
+#[cfg(all(unix, feature = "raster"))]
+pub(crate) use heap::trim_heap;
 pub use library::{Candidate, OLDEST_SUPPORTED};
 pub use load::{Runtime, RuntimeOptions};
 pub use output::{OutputData, OutputTensor};
 pub use provider::{Provider, ProviderKind, ProviderStatus};
 pub use session::{ElementType, RawSamples, Session, TensorSpec};
+pub(crate) use session_options::heap_bytes;
 pub use session_options::{Optimization, SessionOptions};

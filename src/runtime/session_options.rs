@@ -79,6 +79,15 @@ pub struct SessionOptions {
     pub operators: bool,
 }
 
+/// Bytes that sessions with [`SessionOptions::heap`] take at most for tensors of which so many bytes are alive at a time.
+pub(crate) fn heap_bytes(alive: u64) -> u64 {
+    #[cfg(unix)]
+    return usize::try_from(alive).map_or(u64::MAX, |alive| heap::touched(alive) as u64);
+    // The runtime's arena doubles what it has.
+    #[cfg(not(unix))]
+    return alive.saturating_mul(2);
+}
+
 impl Default for SessionOptions {
     fn default() -> SessionOptions {
         SessionOptions {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::geometry::Padding;
-use crate::metrics::peak_rss_mib;
+use crate::metrics::{peak_rss_mib, return_freed_memory};
 use crate::model::{Form, Model, Normalisation};
 use crate::runtime::CancelToken;
 use crate::segment::memory::Runs;
@@ -87,6 +87,8 @@ impl Job<'_, '_> {
                 None => Ok((runners, unfused)),
             }
         })?;
+        // What preparing sessions took, up to three times the weights, is to make room for tiles.
+        return_freed_memory();
         let layout = Layout {
             size: setup.plan.raster(),
             bands: setup.encoding.bands(),

@@ -7,12 +7,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use crate::autodiff::liveness::liveness;
+use crate::autodiff::liveness::{Layout, liveness};
 use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::Size;
 use crate::metrics::available_memory_bytes;
 use crate::onnx::{InputShapes, specialise};
-use crate::runtime::ProviderKind;
+use crate::runtime::{ProviderKind, heap_bytes};
 use crate::segment::job::Job;
 use crate::segment::options::SegmentOptions;
 use crate::segment::placement::Placement;
@@ -212,12 +212,20 @@ impl Job<'_, '_> {
         let run = self.tensor_bytes(needs.tile, needs.batch).unwrap_or(ends).saturating_sub(ends);
         let tiles = (BATCHES as u64 + at_once) * input + (OUTPUTS + at_once) * output;
         vec![
-            ("model", at_once * run),
+            ("model", self.with_gaps(at_once * run)),
             ("tiles", 4 * tiles + (sample + 1) * input),
             // Those in the queue, one at each end, and the bytes of one on their way to the disk.
             ("blocks", (QUEUE as u64 + 3) * block),
             (GDAL, if needs.source.block_width() > 0 { Memory::cache(budget) } else { 0 }),
         ]
+    }
+
+    /// With what lies between tensors in the heap.
+    fn with_gaps(&self, run: u64) -> u64 {
+        match self.options.provider.kind() {
+            ProviderKind::Cpu => heap_bytes(run),
+            _ => run,
+        }
     }
 
     /// Most bytes of tensors alive in a run of a batch of tiles; none where the graph cannot be followed.
@@ -245,7 +253,11 @@ impl Job<'_, '_> {
         let shapes = InputShapes::from([(contract.input().to_owned(), shape)]);
         let graph = specialise(self.model.document(), &shapes, Some(&[contract.output()])).ok()?;
         let ends: u64 = graph.inputs().iter().chain(graph.outputs()).map(|id| graph.kind(*id).bytes()).sum();
-        let live = liveness(&graph, graph.outputs(), graph.nodes().len());
+        let layout = match self.options.provider.kind() {
+            ProviderKind::Cpu => Layout::Blocked,
+            _ => Layout::Plain,
+        };
+        let live = liveness(&graph, graph.outputs(), graph.nodes().len(), layout);
         Some(Run { bytes: live.peak + ends, output: graph.shape(*graph.outputs().first()?).to_vec() })
     }
 }

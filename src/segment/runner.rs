@@ -54,6 +54,8 @@ impl<'a> Job<'a, '_> {
             threads: (self.options.threads() / in_flight).max(1),
             // Tensors of all sessions as close as they fit: an arena keeps up to twice of what a run needs, each its own.
             heap: true,
+            // With it a run has one block for all tensors, beside what the first run has left.
+            memory_pattern: false,
             ..Default::default()
         };
         let mut session = self.model.session_as(form, &options)?;

@@ -7,6 +7,8 @@ use crate::geometry::Window;
 use crate::metrics::return_freed_memory;
 use crate::picture::Palette;
 use crate::raster::{Georeference, OverviewResampling, WriteSpec, check_encode};
+#[cfg(unix)]
+use crate::runtime::trim_heap;
 use crate::segment::file::FileOptions;
 use crate::segment::staging::{Fingerprint, Staging};
 use crate::segment::stream::{Layout, Sink};
@@ -55,6 +57,8 @@ impl<'a> FileSink<'a> {
         let work = self.work.as_mut().ok_or_else(|| Error::internal("a job without output"))?;
         // Tiles and sums are gone; GDAL's buffers are to come into their place, not beside it.
         return_freed_memory();
+        #[cfg(unix)]
+        trim_heap();
         work.staging.finish(&work.spec, self.options.overwrite, go_on)
     }
 

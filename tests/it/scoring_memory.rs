@@ -1,13 +1,16 @@
 //! Limits of a job's memory: what is told to be enough is.
 
+use std::path::Path;
+
 use glebe::geometry::Size;
 use glebe::model::Model;
 use glebe::segment::{FileOptions, Report, SegmentOptions, Segmenter};
 use glebe::tiling::{Blend, Overlap};
 use glebe::{ErrorKind, Result};
 
+use crate::command_line::glebe;
 use crate::fixtures::{golden_model, golden_options, model, noise_image, write_raster};
-use crate::reach_networks::local;
+use crate::reach_networks::{global, local};
 
 /// The number of MiB in "expected a limit of at least 12 MiB".
 fn told(line: &str) -> u64 {
@@ -94,4 +97,68 @@ fn exact_with_tiles_of_any_size() {
     );
     // A larger tile where there is room for it.
     assert!(reports[0].tile < reports[5].tile, "{} and {}", reports[0].tile, reports[5].tile);
+}
+
+/// Peak and expected memory in MiB of a job in a process of its own.
+#[cfg(target_os = "linux")]
+fn measured(network: &Path, input: &Path, tile: usize, at_once: usize) -> (f64, f64) {
+    let folder = tempfile::tempdir().unwrap();
+    let (output, report) = (folder.path().join("out.tif"), folder.path().join("report.json"));
+    let (tile, at_once) = (tile.to_string(), at_once.to_string());
+    let mut arguments = vec!["segment", network.to_str().unwrap(), input.to_str().unwrap()];
+    arguments.extend(["-o", output.to_str().unwrap(), "--report", report.to_str().unwrap(), "--quiet"]);
+    arguments.extend(["--format", "gtiff", "--threads", "2", "--blend", "crop", "--overlap", "0"]);
+    arguments.extend(["--tile", &tile, "--batch", &at_once, "--in-flight", &at_once]);
+    let done = glebe(&arguments);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    let number = |name: &str| report[name].as_f64().unwrap();
+    (number("peak_rss_mib"), number("memory_predicted_mib"))
+}
+
+/// What large tiles take beyond small ones is no more than what is expected for them beyond what is expected for those:
+/// program, libraries and weights are the same.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_more_is_taken_than_expected() {
+    // Blocks of channels that are filled up; skips; the columns of a transposed convolution; operators that keep the order
+    // of positions; a matrix of all positions, which softmax does not work on in place.
+    let names = [
+        ("plain", 512),
+        ("u-net, nearest", 512),
+        ("u-net, transposed", 512),
+        ("transposed 4", 512),
+        ("twice the resolution", 512),
+        ("tokens", 512),
+        ("attention over positions", 64),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in.tif");
+    write_raster(&input, &noise_image::<u8>([2, 2048, 2048], 5, 255.0), None);
+    let attention_input = folder.path().join("small.tif");
+    write_raster(&attention_input, &noise_image::<u8>([2, 256, 256], 5, 255.0), None);
+    let networks: Vec<(&str, Vec<u8>)> =
+        local().into_iter().chain(global().into_iter().map(|(name, bytes, _)| (name, bytes))).collect();
+    let mut close = 0;
+    for (name, large) in names {
+        let (_, bytes) = networks.iter().find(|own| own.0 == name).unwrap();
+        let network = folder.path().join("network.onnx");
+        std::fs::write(&network, bytes).unwrap();
+        let input = if large < 512 { &attention_input } else { &input };
+        for at_once in [1, 2] {
+            let (least_peak, least_expected) = measured(&network, input, large / 8, at_once);
+            let (peak, expected) = measured(&network, input, large, at_once);
+            let (took, expected) = (peak - least_peak, expected - least_expected);
+            // The system counts whole pages, and some of the program's own come in later.
+            assert!(
+                took <= expected + 4.0,
+                "{name}, {at_once} at once: {took:.0} MiB more, {expected:.0} expected"
+            );
+            close += usize::from(took >= expected / 2.0);
+        }
+    }
+    assert!(
+        close >= 7,
+        "{close} of 14 are more than half of what is expected: a guess that any job fits into"
+    );
 }
