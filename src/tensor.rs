@@ -111,6 +111,9 @@ pub trait Sample: Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'stati
 
     /// The block, where it is of this type.
     fn of(samples: &Samples) -> Option<&Array3<Self>>;
+
+    /// The block to change, where it is of this type.
+    fn of_mut(samples: &mut Samples) -> Option<&mut Array3<Self>>;
 }
 
 macro_rules! samples {
@@ -194,6 +197,13 @@ macro_rules! samples {
                 }
 
                 fn of(samples: &Samples) -> Option<&Array3<Self>> {
+                    match samples {
+                        Samples::$variant(block) => Some(block),
+                        _ => None,
+                    }
+                }
+
+                fn of_mut(samples: &mut Samples) -> Option<&mut Array3<Self>> {
                     match samples {
                         Samples::$variant(block) => Some(block),
                         _ => None,

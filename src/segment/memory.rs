@@ -34,7 +34,7 @@ const MOST_TENSORS: u64 = 1 << 30;
 const WIDE_ENOUGH: u64 = 36 << 20;
 
 /// Most of GDAL's cache of decoded blocks: what it needs beside the strips that a job keeps itself.
-const MOST_CACHE: u64 = 16 << 20;
+const MOST_CACHE: u64 = 8 << 20;
 
 /// Least of it.
 const LEAST_CACHE: u64 = 1 << 20;
@@ -43,8 +43,9 @@ const LEAST_CACHE: u64 = 1 << 20;
 const GDAL: &str = "GDAL";
 
 /// A run with so few bytes of tensors is over before several threads have shared its work well: two runs on half of the
-/// threads each are faster (a sixth, for two convolutions of 8 channels on tiles of 512).
-const SMALL_RUN: u64 = 32 << 20;
+/// threads each are faster (a sixth, for two convolutions of 8 channels and for deeplab_mnv2 on tiles of 512; a transformer of
+/// 170 MiB is slower).
+const SMALL_RUN: u64 = 64 << 20;
 
 /// Outputs of the model beside those that it makes: one that waits, one that is laid down.
 const OUTPUTS: u64 = 2;

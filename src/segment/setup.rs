@@ -185,6 +185,7 @@ impl Job<'_, '_> {
                 Ok((lanes, memory)) => break (tiled, lanes, memory),
                 // Smaller tiles may do where their size is left to us.
                 Err(error) if error.kind() == ErrorKind::OutOfMemory => {
+                    tracing::info!("tiles of {tile}: {}", error.one_line());
                     most = self.smaller(source.size(), batch, most).ok_or(error)?;
                 }
                 Err(error) => return Err(error),

@@ -3,19 +3,23 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, s};
 
 use crate::error::{Error, Result};
 use crate::geometry::{Band, Padding, Size, Window};
 use crate::raster::{Mask, NodataRule, Raster};
 use crate::segment::stream::Block;
-use crate::tensor::{Sample, Samples, with_samples};
+use crate::tensor::{DataType, Sample, Samples, with_samples};
 
 /// Rows that are read at once, at least: files whose blocks are single lines are not asked for each.
 const ROWS: usize = 64;
 
 /// Blocks that are higher are not read as wholes.
 const MOST_ROWS: usize = 1024;
+
+/// Bytes of the file's blocks that are read at once, where a block has not more: bands and masks of so many fit into
+/// GDAL's cache together, so that none is decoded again for another band.
+const AT_ONCE: usize = 2 << 20;
 
 /// Rows of a lane in memory, in pieces as they were read: whole blocks of the file.
 pub(super) struct Strip {
@@ -27,9 +31,13 @@ pub(super) struct Strip {
     columns: Range<usize>,
     /// Rows of a piece.
     rows: usize,
+    /// Columns that are read at once.
+    at_once: usize,
     /// Whether the file's blocks are so high that GDAL has to keep them from piece to piece.
     keeps: bool,
     pieces: VecDeque<Piece>,
+    /// Samples of a piece that is not needed any more: the next one is written over them, so that memory does not crumble.
+    spare: Option<Samples>,
     pixels_read: u64,
     has_invalid: bool,
 }
@@ -45,15 +53,21 @@ struct Piece {
 impl Strip {
     pub(super) fn new(raster: &Raster, bands: &[Band], padding: Padding, rule: NodataRule) -> Strip {
         let size = raster.size();
+        let block = block(raster);
+        let rows = rows_at_once(block.height);
+        let bytes: usize = raster.info().bands.iter().map(|band| band.data_type.bytes()).sum();
+        let blocks = AT_ONCE / (rows * block.width * bytes).max(1);
         Strip {
             bands: bands.to_vec(),
             padding,
             rule,
             size,
             columns: 0..size.width,
-            rows: rows_at_once(block(raster).height),
-            keeps: block(raster).height > MOST_ROWS,
+            rows,
+            at_once: blocks.max(1) * block.width.max(1),
+            keeps: block.height > MOST_ROWS,
             pieces: VecDeque::new(),
+            spare: None,
             pixels_read: 0,
             has_invalid: raster
                 .info()
@@ -75,6 +89,7 @@ impl Strip {
         let columns = needed.start / block * block..needed.end.next_multiple_of(block).min(self.size.width);
         if columns != self.columns {
             self.pieces.clear();
+            self.spare = None;
             self.columns = columns;
         }
     }
@@ -117,21 +132,46 @@ impl Strip {
             self.pieces.clear();
         }
         while self.pieces.front().is_some_and(|piece| piece.rows.end <= rows.start) {
-            self.pieces.pop_front();
+            self.spare = self.pieces.pop_front().map(|piece| piece.samples);
         }
         let mut next = self.pieces.back().map_or(start, |piece| piece.rows.end);
         while next < rows.end {
             let height = self.rows.min(self.size.height - next);
-            let window = Window::new(self.columns.start as i64, next as i64, self.columns.len(), height);
-            let (samples, valid) = raster.read_with_validity(&self.bands, window, self.padding, self.rule)?;
+            let piece = self.piece(raster, next..next + height)?;
             if !self.keeps {
                 raster.forget();
             }
-            self.pixels_read += window.width as u64 * height as u64;
-            self.pieces.push_back(Piece { rows: next..next + height, samples, valid });
+            self.pixels_read += self.columns.len() as u64 * height as u64;
+            self.pieces.push_back(piece);
             next += height;
         }
         Ok(())
+    }
+
+    /// These rows of the lane, read some columns at a time.
+    fn piece(&mut self, raster: &Raster, rows: Range<usize>) -> Result<Piece> {
+        let lane = self.columns.clone();
+        let mut whole = Parts { at: 0, valid: None, size: Size::new(lane.len(), rows.len()) };
+        let mut samples = None;
+        for start in lane.clone().step_by(self.at_once) {
+            let columns = start..(start + self.at_once).min(lane.end);
+            let window = Window::new(start as i64, rows.start as i64, columns.len(), rows.len());
+            let (part, valid) = raster.read_with_validity(&self.bands, window, self.padding, self.rule)?;
+            let all = match &mut samples {
+                Some(all) => all,
+                none => none.insert(self.room(part.data_type(), whole.size)),
+            };
+            with_samples!(Samples, part, part => whole.add(all, &part, valid.as_ref())?);
+        }
+        let samples = samples.ok_or_else(|| Error::internal("a lane without columns"))?;
+        Ok(Piece { rows, samples, valid: whole.valid })
+    }
+
+    /// Room for a piece.
+    fn room(&mut self, data_type: DataType, size: Size) -> Samples {
+        let shape = [self.bands.len(), size.height, size.width];
+        let spare = self.spare.take().filter(|own| own.data_type() == data_type && own.shape() == shape);
+        spare.unwrap_or_else(|| Samples::zeros(data_type, shape))
     }
 
     /// A window out of the pieces, which are blocks `like` this one.
@@ -166,11 +206,11 @@ impl Strip {
             let source = T::of(&piece.samples).ok_or_else(lost)?;
             let line = row - piece.rows.start;
             for band in 0..self.bands.len() {
-                let source = source.slice(ndarray::s![band, line, ..]);
-                let mut out = samples.slice_mut(ndarray::s![band, y, ..]);
+                let source = source.slice(s![band, line, ..]);
+                let mut out = samples.slice_mut(s![band, y, ..]);
                 if right > left {
                     let run = from - self.columns.start..from - self.columns.start + right - left;
-                    out.slice_mut(ndarray::s![left..right]).assign(&source.slice(ndarray::s![run]));
+                    out.slice_mut(s![left..right]).assign(&source.slice(s![run]));
                 }
                 for (to, column) in &beside {
                     out[*to] = source[column - self.columns.start];
@@ -179,17 +219,44 @@ impl Strip {
             if let Some(valid) = &mut valid
                 && (0..self.size.height as i64).contains(&at)
             {
-                let mut out = valid.slice_mut(ndarray::s![y, left..right]);
+                let mut out = valid.slice_mut(s![y, left..right]);
                 match &piece.valid {
                     None => out.fill(true),
                     Some(own) => {
                         let run = from - self.columns.start..from - self.columns.start + right - left;
-                        out.assign(&own.slice(ndarray::s![line, run]));
+                        out.assign(&own.slice(s![line, run]));
                     }
                 }
             }
         }
         Ok(Block { samples: T::wrap(samples), valid })
+    }
+}
+
+/// Columns that are put together from left to right.
+struct Parts {
+    at: usize,
+    valid: Option<Array2<bool>>,
+    size: Size,
+}
+
+impl Parts {
+    fn add<T: Sample>(
+        &mut self,
+        all: &mut Samples,
+        part: &Array3<T>,
+        valid: Option<&Array2<bool>>,
+    ) -> Result<()> {
+        let all = T::of_mut(all).ok_or_else(|| Error::internal("bands of another type"))?;
+        let columns = self.at..self.at + part.dim().2;
+        all.slice_mut(s![.., .., columns.clone()]).assign(part);
+        if let Some(valid) = valid {
+            let size = (self.size.height, self.size.width);
+            let own = self.valid.get_or_insert_with(|| Array2::from_elem(size, true));
+            own.slice_mut(s![.., columns.clone()]).assign(valid);
+        }
+        self.at = columns.end;
+        Ok(())
     }
 }
 

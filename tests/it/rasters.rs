@@ -1,13 +1,17 @@
 //! Real rasters: each is scored, or refused with the right reason; georeferencing, size and validity are the input's.
 
 use glebe::ErrorKind;
-use glebe::geometry::{Band, Window};
+use glebe::geometry::{Band, Size, Window};
 use glebe::raster::{NodataRule, OpenOptions, Raster};
-use glebe::segment::Segmenter;
-use ndarray::Array2;
+use glebe::segment::{Product, SegmentOptions, Segmenter};
+use glebe::tiling::{Blend, Overlap};
+use ndarray::{Array2, Array3};
 use std::io::Write as _;
 
-use crate::fixtures::{golden_model, golden_options, labels, read_raster, shared_data};
+use crate::fixtures::{
+    floats, golden_model, golden_options, identity_network, labels, model, noise, noise_image, read_raster,
+    shared_data, write_raster,
+};
 
 /// Which pixels are valid, by the reader's own word on the whole raster at once.
 fn validity(raster: &Raster, bands: &[Band]) -> Array2<bool> {
@@ -91,4 +95,42 @@ fn a_raster_with_nothing_valid_gives_nothing_but_nodata() {
         .unwrap();
     assert_eq!((report.batches, report.tiles_skipped), (0, report.tiles));
     assert!(labels(&read_raster(&output)).iter().all(|class| *class == 255));
+}
+
+/// A lane of more bytes than are read at once, in pieces whose memory is used again: nothing is out of place.
+#[test]
+fn wide_rasters_come_through_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.tif"), folder.path().join("out.tif"));
+    let mut image: Array3<f32> = noise_image([2, 330, 9001], 3, 1.0);
+    // One value beyond which all are left out, in both bands, so that every pixel says whether it is where it was.
+    let mut next = noise(11);
+    for row in 0..330 {
+        for column in 0..9001 {
+            if next() < 0.1 {
+                image[[0, row, column]] = -9.0;
+                image[[1, row, column]] = -9.0;
+            }
+        }
+    }
+    write_raster(&input, &image, Some(-9.0));
+    let mut options = SegmentOptions::default();
+    options.product = Product::Logits;
+    options.blend = Blend::Crop;
+    options.tile = Some(Size::new(128, 96));
+    options.overlap = Overlap::Pixels(0);
+    options.threads = 2;
+    let report = Segmenter::new(&model(identity_network(2)), options)
+        .unwrap()
+        .file(&input, &output, &Default::default())
+        .unwrap();
+    assert_eq!((report.lanes, report.read_amplification), (1, Some(1.0)));
+    let got = floats(&read_raster(&output));
+    for ((at, got), expected) in got.indexed_iter().zip(&image) {
+        if *expected == -9.0 {
+            assert!(got.is_nan() || f64::from(*got) == report.nodata, "{at:?}: {got}");
+        } else {
+            assert!((got - expected).abs() <= 1e-6, "{at:?}: {got} instead of {expected}");
+        }
+    }
 }

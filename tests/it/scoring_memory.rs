@@ -10,7 +10,7 @@ use glebe::{ErrorKind, Result};
 
 use crate::command_line::glebe;
 use crate::fixtures::{golden_model, golden_options, model, noise_image, write_raster};
-use crate::reach_networks::{global, local};
+use crate::reach_networks::{far_and_light, global, local};
 
 /// The number of MiB in "expected a limit of at least 12 MiB".
 fn told(line: &str) -> u64 {
@@ -99,6 +99,23 @@ fn exact_with_tiles_of_any_size() {
     assert!(reports[0].tile < reports[5].tile, "{} and {}", reports[0].tile, reports[5].tile);
 }
 
+/// Half of the limit may be enough for the tensors of a run on a large tile, and the rest not for the batches that wait
+/// before and behind it: a smaller tile is taken then.
+#[test]
+fn exact_with_tiles_that_are_tried_smaller() {
+    let reports = limits_hold(
+        &model(far_and_light()),
+        2,
+        |options| {
+            options.tile = None;
+            options.overlap = Overlap::Pixels(0);
+            options.blend = Blend::Exact;
+        },
+        Size::new(1500, 1500),
+    );
+    assert!(reports[0].tile < reports[5].tile, "{} and {}", reports[0].tile, reports[5].tile);
+}
+
 /// Peak and expected memory in MiB of a job in a process of its own.
 #[cfg(target_os = "linux")]
 fn measured(network: &Path, input: &Path, tile: usize, at_once: usize) -> (f64, f64) {
@@ -154,11 +171,8 @@ fn no_more_is_taken_than_expected() {
                 took <= expected + 4.0,
                 "{name}, {at_once} at once: {took:.0} MiB more, {expected:.0} expected"
             );
-            close += usize::from(took >= expected / 2.0);
+            close += usize::from(took >= 0.4 * expected);
         }
     }
-    assert!(
-        close >= 7,
-        "{close} of 14 are more than half of what is expected: a guess that any job fits into"
-    );
+    assert!(close >= 7, "{close} of 14 take four tenths of what is expected: a guess that any job fits into");
 }
