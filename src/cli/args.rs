@@ -362,7 +362,8 @@ pub(crate) struct SegmentArguments {
     #[arg(long, help_heading = "Output")]
     pub(crate) overwrite: bool,
 
-    /// Go on with what interrupted jobs have left beside the outputs (OUT.part)
+    /// Go on with what interrupted jobs have left beside the outputs (OUT.part); with --overwrite, an output that exists is
+    /// replaced by the finished one
     #[arg(long, help_heading = "Output")]
     pub(crate) resume: bool,
 

@@ -139,9 +139,9 @@ impl Segmenter<'_> {
         report.peak_rss_mib = peak_rss_mib();
         let wall = start.elapsed().as_secs_f64();
         report.finish_s = close.as_secs_f64();
+        report.mpx_per_s *= report.wall_s / wall.max(1e-9);
         report.wall_s = wall;
         report.model_share = report.model_s / wall.max(1e-9);
-        report.mpx_per_s = report.pixels as f64 / 1e6 / wall.max(1e-9);
         report.bands = source.bands.iter().map(|band| band.number()).collect();
         report.bytes_written = std::fs::metadata(output).ok().map(|about| about.len());
         report.input = Some(input.into());

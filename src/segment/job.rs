@@ -154,6 +154,7 @@ impl Job<'_, '_> {
     ) -> Report {
         let raster = source.size();
         let map = setup.plan.raster();
+        let new = 1.0 - written.first as f64 / setup.lanes.len().max(1) as f64;
         let busy = busy(measures, written, wall.as_secs_f64() - measures.setup_s);
         Report {
             glebe: env!("CARGO_PKG_VERSION").into(),
@@ -224,7 +225,7 @@ impl Job<'_, '_> {
             bytes_written: None,
             memory_budget_mib: setup.memory.budget as f64 / f64::from(1 << 20),
             memory_predicted_mib: setup.memory.predicted() as f64 / f64::from(1 << 20),
-            mpx_per_s: raster.pixels() as f64 / 1e6 / wall.as_secs_f64().max(1e-9),
+            mpx_per_s: raster.pixels() as f64 * new / 1e6 / wall.as_secs_f64().max(1e-9),
             peak_rss_mib: peak_rss_mib(),
             notes: self.notes(source, setup, measures),
         }

@@ -128,7 +128,7 @@ pub struct Report {
     pub memory_budget_mib: f64,
     /// Bytes that they were expected to take at most, in MiB.
     pub memory_predicted_mib: f64,
-    /// Raster megapixels a second of `wall_s`.
+    /// Raster megapixels a second of `wall_s`, of the share of tiles that no interrupted job had done.
     pub mpx_per_s: f64,
     /// Largest resident set of the process so far, in MiB; `null` where the system does not tell.
     pub peak_rss_mib: Option<f64>,

@@ -77,6 +77,9 @@ fn stopped_after_every_tile(case: &mut Case) {
         case.files.resume = true;
         let report = case.run("out.tif", u64::MAX).unwrap();
         assert_eq!(report.tiles_resumed, stop);
+        // The speed is that of what was done now.
+        let new = report.pixels as f64 * (tiles - stop) as f64 / tiles as f64;
+        assert!((report.mpx_per_s * report.wall_s * 1e6 / new - 1.0).abs() < 1e-9, "{}", report.mpx_per_s);
         assert!(fs::read(case.path("out.tif")).unwrap() == expected, "stopped after {stop}");
         // Counted over both parts.
         assert_eq!((&report.class_pixels, report.nodata_pixels), (&whole.class_pixels, whole.nodata_pixels));
