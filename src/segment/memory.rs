@@ -18,6 +18,7 @@ use crate::segment::options::SegmentOptions;
 use crate::segment::placement::Placement;
 use crate::segment::product::Encoding;
 use crate::segment::reading::BATCHES;
+use crate::segment::row::JOINED;
 use crate::segment::stream::Source;
 use crate::segment::writing::QUEUE;
 use crate::tiling::{Accumulator, Blend, Lanes, Plan};
@@ -215,8 +216,11 @@ impl Job<'_, '_> {
         vec![
             ("model", self.with_gaps(at_once * run)),
             ("tiles", 4 * tiles + (sample + 1) * input),
-            // Those in the queue, one at each end, and the bytes of one on their way to the disk.
-            ("blocks", (QUEUE as u64 + 3) * block),
+            // Those in the queue, one at each end, and the bytes of one on their way to the disk; small ones come together.
+            (
+                "blocks",
+                (QUEUE as u64 + 3) * block + if block < JOINED as u64 { 2 * JOINED as u64 } else { 0 },
+            ),
             (GDAL, if needs.source.block_width() > 0 { Memory::cache(budget) } else { 0 }),
         ]
     }

@@ -41,6 +41,7 @@ mod placement;
 mod product;
 mod reading;
 mod report;
+mod row;
 mod runner;
 #[cfg(feature = "raster")]
 mod seams;

@@ -1,6 +1,6 @@
 //! Writes blocks on a thread of its own, so that compression and disks do not keep the model waiting.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Instant;
 
 use crate::error::{Error, Result};
@@ -9,19 +9,12 @@ use crate::metrics::Stopwatch;
 use crate::segment::options::Product;
 use crate::segment::permits::Permits;
 use crate::segment::product::Encoding;
+use crate::segment::row::{JOINED, Piece, Row};
 use crate::segment::stream::{Layout, Sink};
 use crate::tensor::Samples;
 
 /// Blocks that may wait to be written.
 pub(super) const QUEUE: usize = 4;
-
-/// What the writer is given.
-#[derive(Debug)]
-enum Piece {
-    Block(Window, Samples),
-    /// All blocks of the steps before this number have come.
-    Done(u64),
-}
 
 /// Where finished blocks go.
 #[derive(Debug)]
@@ -102,18 +95,39 @@ impl Written {
         }
     }
 
-    fn take(&mut self, pieces: Receiver<Piece>, sink: &mut dyn Sink, permits: &Permits) -> Result<()> {
-        for piece in pieces {
-            let start = Instant::now();
-            permits.with(|| match piece {
-                Piece::Block(window, samples) => {
-                    self.see(&samples);
-                    sink.write(window, samples)
+    fn take(&mut self, pieces: &Receiver<Piece>, sink: &mut dyn Sink, permits: &Permits) -> Result<()> {
+        let mut row = Row::default();
+        loop {
+            match row.next(pieces) {
+                Ok(Piece::Block(window, samples)) => {
+                    if !row.takes(window, &samples) {
+                        self.put(&mut row, sink, permits)?;
+                    }
+                    row.push(window, samples);
+                    if row.bytes() >= JOINED {
+                        self.put(&mut row, sink, permits)?;
+                    }
                 }
-                Piece::Done(steps) => sink.done(steps),
-            })?;
-            self.clock.add(start.elapsed());
+                Ok(Piece::Done(steps)) => row.done(steps),
+                Err(RecvTimeoutError::Timeout) => self.put(&mut row, sink, permits)?,
+                Err(RecvTimeoutError::Disconnected) => return self.put(&mut row, sink, permits),
+            }
         }
+    }
+
+    /// Writes what has come together.
+    fn put(&mut self, row: &mut Row, sink: &mut dyn Sink, permits: &Permits) -> Result<()> {
+        let start = Instant::now();
+        permits.with(|| {
+            let row = std::mem::take(row);
+            row.parts().iter().for_each(|part| self.see(part));
+            let done = row.steps();
+            if let Some((window, samples)) = row.joined()? {
+                sink.write(window, samples)?;
+            }
+            done.map_or(Ok(()), |steps| sink.done(steps))
+        })?;
+        self.clock.add(start.elapsed());
         Ok(())
     }
 }
@@ -134,7 +148,7 @@ pub(super) fn written<R>(
     let first = written.first;
     std::thread::scope(|scope| {
         let (pieces, waiting) = sync_channel(QUEUE);
-        let writer = scope.spawn(move || written.take(waiting, sink, permits).map(|()| written));
+        let writer = scope.spawn(move || written.take(&waiting, sink, permits).map(|()| written));
         let output = Output { pieces };
         let done = work(&output, first);
         // The writer ends when no more can come.
@@ -189,7 +203,8 @@ mod tests {
             Ok(())
         }
 
-        fn write(&mut self, window: Window, _: Samples) -> Result<()> {
+        fn write(&mut self, window: Window, samples: Samples) -> Result<()> {
+            assert_eq!(samples.shape(), [1, window.height, window.width]);
             if self.rows.len() == self.fails_at {
                 return Err(Error::new(ErrorKind::Io, "the disk is full"));
             }
@@ -266,5 +281,63 @@ mod tests {
         })
         .unwrap_err();
         assert_eq!((error.kind(), sink.rows.len()), (ErrorKind::Cancelled, 1));
+    }
+
+    /// Blocks side by side become one, as large as they may; all others stay what they are, and what is done is told
+    /// when it is written.
+    #[test]
+    fn neighbours_are_written_together() {
+        #[derive(Default)]
+        struct Seen(Vec<(Window, Vec<u8>)>, Vec<(u64, usize)>);
+        impl Sink for Seen {
+            fn begin(&mut self, _: &Layout, _: &mut dyn FnMut(&Samples)) -> Result<u64> {
+                Ok(0)
+            }
+            fn done(&mut self, steps: u64) -> Result<()> {
+                self.1.push((steps, self.0.iter().map(|(window, _)| window.width).sum()));
+                Ok(())
+            }
+            fn write(&mut self, window: Window, samples: Samples) -> Result<()> {
+                let Samples::U8(block) = samples else { panic!() };
+                self.0.push((window, block.iter().copied().collect()));
+                Ok(())
+            }
+        }
+        let mut sink = Seen::default();
+        let block = |x: i64, y: i64, width: usize, height: usize, value: u8| {
+            (Window::new(x, y, width, height), Samples::U8(Array3::from_elem((1, height, width), value)))
+        };
+        let blocks = [
+            block(0, 0, 2, 2, 1),
+            block(2, 0, 1, 2, 2),
+            // Of another height, in another row, before the last one, with a gap.
+            block(3, 0, 1, 1, 0),
+            block(4, 5, 1, 1, 1),
+            block(0, 5, 1, 1, 2),
+            block(2, 5, 1, 1, 0),
+            // Large ones wait for nobody.
+            block(0, 9, 1 << 10, 1 << 10, 1),
+            block(1 << 10, 9, 1, 1 << 10, 2),
+        ];
+        written(&mut sink, (&encoding(), &Permits::new(1, 1)), &layout(), |output, _| {
+            for (step, (window, samples)) in blocks.iter().enumerate() {
+                output.write(*window, samples.clone())?;
+                output.done(step as u64 + 1)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+        let windows: Vec<Window> = sink.0.iter().map(|(window, _)| *window).collect();
+        // A writer that was kept from its work for longer than its patience may write the first two one by one.
+        let at = windows.len() - 7;
+        assert_eq!(windows[at + 1..], blocks[2..].iter().map(|(window, _)| *window).collect::<Vec<_>>()[..]);
+        if at == 0 {
+            assert_eq!(sink.0[0], (Window::new(0, 0, 3, 2), vec![1, 1, 2, 1, 1, 2]));
+        }
+        for (steps, width) in &sink.1 {
+            let told: usize = blocks[..*steps as usize].iter().map(|(window, _)| window.width).sum();
+            assert!(*width >= told, "step {steps} is told before it is written");
+        }
+        assert_eq!(sink.1.last().map(|last| last.0), Some(8));
     }
 }
