@@ -14,3 +14,13 @@ pub(crate) fn cancel_on_interrupt(token: &CancelToken) -> Result<()> {
     })
     .map_err(|error| Error::internal("cannot listen for interrupts").caused_by(error))
 }
+
+/// A file that outgrows the limit of its size (`ulimit -f`) is an error like a full disk, not the end of the process.
+#[cfg(unix)]
+pub(crate) fn outlive_file_limits() {
+    // SAFETY: no handler is set that could do anything; called before there are other threads.
+    #[allow(unsafe_code, reason = "a call of the C library without pointers")]
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}

@@ -37,6 +37,8 @@ use clap::error::ErrorKind as UsageError;
 use crate::args::{Arguments, Command};
 
 fn main() -> std::process::ExitCode {
+    #[cfg(unix)]
+    interrupt::outlive_file_limits();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -117,6 +117,8 @@ impl Job<'_, '_> {
         let (columns, rows) = (&local.columns, &local.rows);
         let wide = side(width, asked.map(|own| own.width), columns, raster.width);
         let high = side(height, asked.map(|own| own.height), rows, raster.height);
+        check_fills(width, columns, raster.width, "wide")?;
+        check_fills(height, rows, raster.height, "high")?;
         if let (Some(width), Some(height)) = (wide, high) {
             return local.exact(raster, Size::new(width, height));
         }
@@ -166,9 +168,11 @@ impl Job<'_, '_> {
         };
         let mut found: Vec<Exact> = Vec::new();
         let mut refused = None;
-        for tile in tiles.iter().filter(|tile| **tile == tiles[0] || fits(tile)) {
+        for tile in tiles {
             match local.exact(raster, *tile) {
-                Ok(exact) => found.push(exact),
+                // The smallest of all may need more than its share; whether there is room is found out when all is planned.
+                Ok(exact) if found.is_empty() || fits(tile) => found.push(exact),
+                Ok(_) => break,
                 Err(error) => refused = Some(error),
             }
         }
@@ -187,5 +191,17 @@ impl Job<'_, '_> {
         let bytes = self.tensor_bytes(Size::new(width, height), batch);
         let bytes = bytes.ok_or_else(|| Error::internal("a graph that was followed cannot be followed"))?;
         Ok(bytes.div_ceil((batch * height * width) as u64))
+    }
+}
+
+/// Refuses a tile of the model's own size that is larger than the raster: the network would see what the raster is padded
+/// with where a run over the raster alone has the network's own padding.
+fn check_fills(fixed: Option<usize>, own: &AxisField, extent: usize, which: &str) -> Result<()> {
+    match fixed {
+        Some(fixed) if fixed > Local::whole(own, extent) && own.margin != (0, 0) => Err(Error::new(
+            ErrorKind::ModelUnsupported,
+            format!("tiles cannot be exact: the model's are {fixed} pixels {which}, the raster is {extent}"),
+        )),
+        _ => Ok(()),
     }
 }

@@ -34,6 +34,10 @@ const MOST_TENSORS: u64 = 1 << 30;
 /// raster up to the budget.
 const WIDE_ENOUGH: u64 = 36 << 20;
 
+/// So many columns of tiles are wide enough whatever they take, where there is room: a column more that is computed twice
+/// is a sixteenth.
+const MANY_COLUMNS: usize = 16;
+
 /// Most of GDAL's cache of decoded blocks: what it needs beside the strips that a job keeps itself.
 const MOST_CACHE: u64 = 8 << 20;
 
@@ -171,7 +175,9 @@ impl Job<'_, '_> {
             |columns: usize, most: u64| of(columns).1.iter().map(|(_, bytes)| bytes).sum::<u64>() <= most;
         // A file whose blocks are as wide as the raster is decoded whole for every lane.
         let whole = needs.source.block_width() >= needs.plan.raster().width.min(needs.source.size().width);
-        let most = if whole && fits(columns, rest) { rest } else { rest.min(WIDE_ENOUGH) };
+        let enough =
+            of(MANY_COLUMNS.min(columns)).1.iter().map(|(_, bytes)| bytes).sum::<u64>().max(WIDE_ENOUGH);
+        let most = if whole && fits(columns, rest) { rest } else { rest.min(enough) };
         let (mut low, mut high) = (1, columns);
         while low < high {
             let middle = (low + high).div_ceil(2);

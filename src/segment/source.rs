@@ -120,7 +120,9 @@ impl Source for FileSource {
         let rows = rows.min(size.height.next_multiple_of(piece)) as u64;
         // Samples, and a byte of validity where there is something to say.
         let bytes = self.bands.len() * self.data_type.bytes() + usize::from(self.strip.has_invalid());
-        columns * rows * bytes as u64
+        // A part of the next piece before it is put into its place.
+        let part = columns.min(self.strip.at_once() as u64) * piece as u64;
+        (columns * rows + part) * bytes as u64
     }
 
     fn block_width(&self) -> usize {

@@ -105,6 +105,11 @@ impl Strip {
         if first < last { first..last } else { 0..0 }
     }
 
+    /// Columns that are read at once, into memory of their own.
+    pub(super) fn at_once(&self) -> usize {
+        self.at_once
+    }
+
     pub(super) fn pixels_read(&self) -> u64 {
         self.pixels_read
     }
@@ -151,6 +156,11 @@ impl Strip {
     /// These rows of the lane, read some columns at a time.
     fn piece(&mut self, raster: &Raster, rows: Range<usize>) -> Result<Piece> {
         let lane = self.columns.clone();
+        if lane.len() <= self.at_once {
+            let window = Window::new(lane.start as i64, rows.start as i64, lane.len(), rows.len());
+            let (samples, valid) = raster.read_with_validity(&self.bands, window, self.padding, self.rule)?;
+            return Ok(Piece { rows, samples, valid });
+        }
         let mut whole = Parts { at: 0, valid: None, size: Size::new(lane.len(), rows.len()) };
         let mut samples = None;
         for start in lane.clone().step_by(self.at_once) {

@@ -152,7 +152,7 @@ impl Plan {
             }
             Axis::exact(extent, tile, margin, stride).ok_or_else(|| {
                 let (before, behind) = margin;
-                let least = before + behind + stride;
+                let least = (before + behind + stride).next_multiple_of(stride);
                 Error::invalid(format!(
                     "tile {name} {tile}: {before} pixels before and {behind} behind what is kept leave too little: expected at least {least}"
                 ))

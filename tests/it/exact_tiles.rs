@@ -164,3 +164,22 @@ fn tiles_without_a_right_pixel_are_refused() {
     let got = segmenter.array(small.view().into(), None).unwrap();
     assert_eq!((got.report.tiles, labels(&got.samples).dim()), (1, (4, 3)));
 }
+
+/// A tile of the model's own size that is larger than the raster would show the network what the raster is padded with.
+#[test]
+fn fixed_tiles_larger_than_the_raster_are_not_exact() {
+    let fixed = crate::fixtures::model(crate::reach_networks::of_size(64));
+    let image = crate::fixtures::noise_image::<f32>([2, 100, 40], 1, 1.0);
+    let mut options = glebe::segment::SegmentOptions::default();
+    options.product = glebe::segment::Product::Logits;
+    options.blend = glebe::tiling::Blend::Exact;
+    let run = |options: &glebe::segment::SegmentOptions| {
+        glebe::segment::Segmenter::new(&fixed, options.clone()).unwrap().array(image.view().into(), None)
+    };
+    let error = run(&options).unwrap_err();
+    assert_eq!(error.kind(), glebe::ErrorKind::ModelUnsupported);
+    assert!(error.message().contains("64 pixels wide, the raster is 40"), "{error}");
+    options.blend = glebe::tiling::Blend::Auto;
+    let done = run(&options).unwrap();
+    assert!(done.report.blend == "gaussian" && done.report.blend_reason.contains("cannot be exact"));
+}

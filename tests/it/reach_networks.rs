@@ -99,6 +99,18 @@ fn network(layers: Layers) -> Vec<u8> {
     net.done(&y)
 }
 
+/// A convolution of 3 x 3 for images of this size only.
+pub(crate) fn of_size(side: u64) -> Vec<u8> {
+    let mut graph = GraphBuilder::new("fixed");
+    graph.opset(18);
+    let size = ["n".into(), Dim::Fixed(2), Dim::Fixed(side), Dim::Fixed(side)];
+    let x = graph.input("image", ElementType::Float32, &size);
+    let w = graph.initializer_f32("w", &[2, 2, 3, 3], &[0.1; 36]);
+    let y = graph.node("Conv", &[&x, &w]).ints("pads", &[1; 4]).output("logits");
+    graph.output(&y, ElementType::Float32, &size);
+    graph.finish().unwrap()
+}
+
 /// A network that sees 96 pixels on each side and needs no memory but for what goes in and comes out.
 pub(crate) fn far_and_light() -> Vec<u8> {
     network(|net, x| {

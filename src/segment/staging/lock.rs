@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The file in the folder that is locked. It holds nothing, and goes last.
-const NAME: &str = "lock";
+pub(super) const NAME: &str = "lock";
 
 /// The right to everything in a folder; the system gives it back whatever ends the process.
 #[derive(Debug)]

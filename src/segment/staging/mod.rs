@@ -68,6 +68,9 @@ impl Staging {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(Error::io("look at", &folder, error)),
         };
+        if there {
+            Staging::check_own(&folder)?;
+        }
         let placed = there && leftovers == Leftovers::Resume && Staging::is_placed(&folder, output);
         if !placed {
             StagedFile::check(output, overwrite)?;
@@ -76,6 +79,19 @@ impl Staging {
             FolderLock::check(&folder)?;
             let message = "an interrupted job has left its work here: go on with resume (--resume), or begin afresh with overwrite (--overwrite)";
             return Err(Error::new(ErrorKind::AlreadyExists, message).at_path(folder));
+        }
+        Ok(())
+    }
+
+    /// That there is nothing in the folder but what jobs leave: it is going to be removed.
+    fn check_own(folder: &Path) -> Result<()> {
+        for entry in fs::read_dir(folder).map_err(|error| Error::io("look into", folder, error))? {
+            let name = entry.map_err(|error| Error::io("look into", folder, error))?.file_name();
+            let own = name.to_string_lossy();
+            if own != lock::NAME && !["journal", "samples", "map.tif"].iter().any(|kind| own.contains(kind)) {
+                let message = format!("the place for unfinished work is taken by a folder with {own} in it");
+                return Err(Error::new(ErrorKind::AlreadyExists, message).at_path(folder));
+            }
         }
         Ok(())
     }
