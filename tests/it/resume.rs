@@ -190,6 +190,21 @@ fn leftovers_are_named_and_left_alone() {
     assert!(fs::read(case.path("out.tif")).unwrap() == expected && !case.part().exists());
 }
 
+/// What is somebody else's is not thrown away.
+#[test]
+fn folders_with_other_things_in_them_are_left_alone() {
+    let mut case = Case::new(Blend::Crop, Product::Classes);
+    fs::create_dir(case.part()).unwrap();
+    fs::write(case.part().join("thesis.txt"), "x").unwrap();
+    for (resume, overwrite) in [(false, false), (true, false), (false, true), (true, true)] {
+        (case.files.resume, case.files.overwrite) = (resume, overwrite);
+        let error = case.run("out.tif", u64::MAX).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert!(error.message().contains("thesis.txt"), "{error}");
+        assert_eq!(fs::read_dir(case.part()).unwrap().count(), 1);
+    }
+}
+
 #[test]
 fn work_of_another_job_is_refused_with_what_differs() {
     let mut case = Case::new(Blend::Crop, Product::Classes);
