@@ -44,11 +44,7 @@ impl Blocks {
             if pages.bytes() <= most || gap.len() < PAGE {
                 break;
             }
-            // From its end, and no more than need be.
-            let whole = gap.start.div_ceil(PAGE) * PAGE..gap.end / PAGE * PAGE;
-            let excess = (pages.bytes() - most).next_multiple_of(PAGE);
-            let start = whole.end.saturating_sub(excess).max(whole.start);
-            given.extend(pages.give_back(start..whole.end));
+            given.extend(pages.give_back(gap, pages.bytes() - most));
         }
         given
     }

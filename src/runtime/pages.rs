@@ -29,18 +29,19 @@ impl Pages {
         self.count * PAGE
     }
 
-    /// Notes that the touched pages that lie wholly within these bytes are given back, and says where they are.
-    pub(super) fn give_back(&mut self, bytes: Range<usize>) -> Vec<Range<usize>> {
+    /// Notes that touched pages that lie wholly within these bytes are given back, the last first and no more than `most` bytes
+    /// take, and says where they are.
+    pub(super) fn give_back(&mut self, bytes: Range<usize>, most: usize) -> Vec<Range<usize>> {
         let end = (bytes.end / PAGE).min(self.touched.len());
+        let pages = bytes.start.div_ceil(PAGE)..end;
         let mut given: Vec<Range<usize>> = Vec::new();
-        for page in bytes.start.div_ceil(PAGE)..end {
-            if !std::mem::replace(&mut self.touched[page], false) {
-                continue;
-            }
+        let touched = pages.rev().filter(|page| self.touched[*page]).take(most.div_ceil(PAGE));
+        for page in touched.collect::<Vec<_>>() {
+            self.touched[page] = false;
             self.count -= 1;
             let own = page * PAGE..(page + 1) * PAGE;
             match given.last_mut() {
-                Some(last) if last.end == own.start => last.end = own.end,
+                Some(last) if last.start == own.end => last.start = own.start,
                 _ => given.push(own),
             }
         }
@@ -66,10 +67,12 @@ mod tests {
         pages.touch(3 * PAGE..6 * PAGE);
         assert_eq!(pages.bytes(), 5 * PAGE);
         // The first and the last only in part, the third was never touched.
-        assert_eq!(pages.give_back(1..6 * PAGE - 1), [PAGE..2 * PAGE, 3 * PAGE..5 * PAGE]);
-        assert_eq!(pages.give_back(1..6 * PAGE - 1), []);
+        // What was given back at the end is passed over the next time.
+        assert_eq!(pages.give_back(1..6 * PAGE - 1, 1), [4 * PAGE..5 * PAGE]);
+        assert_eq!(pages.give_back(1..6 * PAGE - 1, usize::MAX), [3 * PAGE..4 * PAGE, PAGE..2 * PAGE]);
+        assert_eq!(pages.give_back(1..6 * PAGE - 1, usize::MAX), []);
         assert_eq!(pages.bytes(), 2 * PAGE);
-        assert_eq!(pages.give_back(0..100 * PAGE), [0..PAGE, 5 * PAGE..6 * PAGE]);
+        assert_eq!(pages.give_back(0..100 * PAGE, 2 * PAGE), [5 * PAGE..6 * PAGE, 0..PAGE]);
         pages.touch(PAGE..2 * PAGE);
         assert_eq!((pages.reset(), pages.bytes()), (6 * PAGE, 0));
     }

@@ -133,7 +133,7 @@ fn a_full_disk_is_an_error_and_what_is_done_stays() {
         }
         let quoted: Vec<String> =
             scene.arguments("out.tif").iter().map(|argument| format!("'{argument}'")).collect();
-        // Without its signal the limit is an error of the write, as a full disk is.
+        // The program outlives the limit's signal: an error of the write, as a full disk is.
         let script =
             format!("ulimit -f {blocks}; exec '{}' {}", env!("CARGO_BIN_EXE_glebe"), quoted.join(" "));
         let done = Command::new("sh").args(["-c", &script]).output().unwrap();
