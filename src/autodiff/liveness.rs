@@ -1,16 +1,7 @@
 //! How much memory the values of a graph take while it runs.
 
-use crate::autodiff::blocked::{self, Blocked};
+use crate::autodiff::blocked::{self, Blocked, Layout};
 use crate::onnx::graph::{Graph, Node, Origin, ValueId};
-
-/// How images lie in memory while a graph runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Layout {
-    /// As they are written down.
-    Plain,
-    /// With their channels in blocks where the CPU provider prefers that.
-    Blocked,
-}
 
 /// Memory of the values that nodes make, of a run in the order that ONNX Runtime chooses.
 ///

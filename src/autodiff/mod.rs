@@ -4,7 +4,7 @@
 pub(crate) mod adapter;
 pub(crate) mod backward;
 pub(crate) mod batch_norm;
-mod blocked;
+pub(crate) mod blocked;
 pub(crate) mod compile;
 pub(crate) mod decompose;
 pub(crate) mod emit;

@@ -7,12 +7,12 @@ use clap::Args;
 use glebe::data::{Dataset, ListItem, Split, read_list};
 use glebe::file::StagedFile;
 use glebe::model::Model;
-use glebe::runtime::{CancelToken, Runtime, RuntimeOptions};
+use glebe::runtime::{Runtime, RuntimeOptions};
 use glebe::segment::{Evaluation, Progress, Segmenter};
 use glebe::{Error, Result};
 
 use crate::args::Arguments;
-use crate::interrupt::cancel_on_interrupt;
+use crate::interrupt;
 use crate::labels::LabelArguments;
 use crate::out::{self, printable};
 use crate::output_file::{self, same_place};
@@ -63,6 +63,7 @@ pub(crate) struct EvaluateArguments {
 
 /// Scores all images, prints the table, then writes the files.
 pub(crate) fn run(own: &EvaluateArguments, global: &Arguments) -> Result<()> {
+    let token = interrupt::token()?;
     let options = own.scoring.options()?;
     options.check()?;
     let items = items(own)?;
@@ -77,8 +78,6 @@ pub(crate) fn run(own: &EvaluateArguments, global: &Arguments) -> Result<()> {
     }
     let runtime = Runtime::load(&runtime_options)?;
     let model = Model::open(&runtime, &own.model, &own.scoring.model())?;
-    let token = CancelToken::new();
-    cancel_on_interrupt(&token)?;
 
     let names: Vec<String> = items.iter().map(|item| file_name(&item.image)).collect();
     let mut watch = Watch { names: &names, quiet: global.quiet, shown: None };

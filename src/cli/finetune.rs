@@ -8,18 +8,19 @@ use glebe::file::StagedFile;
 use glebe::finetune::{FinetuneReport, Finetuning, Preflight};
 use glebe::hooks::builtin::ProgressBar;
 use glebe::hooks::{Callback, Callbacks, Context};
-use glebe::runtime::{CancelToken, Runtime, RuntimeOptions};
+use glebe::runtime::{Runtime, RuntimeOptions};
 use glebe::{Error, ErrorKind, Result};
 
 use crate::args::Arguments;
 use crate::finetune_args::FinetuneArguments;
-use crate::interrupt::cancel_on_interrupt;
+use crate::interrupt;
 use crate::out::{self, printable};
 use crate::preflight::mib;
 use crate::table::Table;
 
 /// Finetunes, and prints what was found, what is trained, and what came of it.
 pub(crate) fn run(options: &FinetuneArguments, arguments: &Arguments) -> Result<()> {
+    let token = interrupt::token()?;
     let config = options.configuration()?;
     // Told before hours of work, not after.
     config.check_out(options.resume)?;
@@ -30,8 +31,6 @@ pub(crate) fn run(options: &FinetuneArguments, arguments: &Arguments) -> Result<
         runtime_options = runtime_options.library(path);
     }
     let runtime = Runtime::load(&runtime_options)?;
-    let token = CancelToken::new();
-    cancel_on_interrupt(&token)?;
     let mut finetuning = Finetuning::new(&runtime, config)?;
     // Looking through the data does not stop for it, but nothing is begun any more.
     token.check()?;

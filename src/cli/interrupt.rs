@@ -3,16 +3,19 @@
 use glebe::runtime::CancelToken;
 use glebe::{Error, Result};
 
-/// The first Ctrl-C stops the job cleanly, the second one the process.
-pub(crate) fn cancel_on_interrupt(token: &CancelToken) -> Result<()> {
-    let token = token.clone();
+/// A token that the first Ctrl-C cancels; the second one ends the process. Made before anything is read, so that an
+/// interrupt in the first moments ends like a later one.
+pub(crate) fn token() -> Result<CancelToken> {
+    let token = CancelToken::new();
+    let listening = token.clone();
     ctrlc::set_handler(move || {
-        if token.is_cancelled() {
+        if listening.is_cancelled() {
             std::process::exit(130);
         }
-        token.cancel();
+        listening.cancel();
     })
-    .map_err(|error| Error::internal("cannot listen for interrupts").caused_by(error))
+    .map_err(|error| Error::internal("cannot listen for interrupts").caused_by(error))?;
+    Ok(token)
 }
 
 /// A file that outgrows the limit of its size (`ulimit -f`) is an error like a full disk, not the end of the process.

@@ -6,12 +6,12 @@ use clap::Args;
 use glebe::Result;
 use glebe::model::{Model, ModelOptions};
 use glebe::raster::OpenOptions;
-use glebe::runtime::{CancelToken, Runtime, RuntimeOptions};
+use glebe::runtime::{Runtime, RuntimeOptions};
 use glebe::segment::{FileOptions, Seams, SegmentOptions, Segmenter, Tiling};
 use glebe::tiling::{Blend, Overlap};
 
 use crate::args::Arguments;
-use crate::interrupt::cancel_on_interrupt;
+use crate::interrupt;
 use crate::normalisation::NormalisationArguments;
 use crate::scoring::{Tile, tile};
 use crate::table::Table;
@@ -50,6 +50,7 @@ impl SeamArguments {
         as_json: bool,
         all: &Arguments,
     ) -> Result<()> {
+        let token = interrupt::token()?;
         let mut runtime = RuntimeOptions::default();
         if let Some(path) = &all.runtime {
             runtime = runtime.library(path);
@@ -63,8 +64,6 @@ impl SeamArguments {
         options.std.clone_from(&self.normalisation.std);
         let mut files = FileOptions::default();
         files.open = drivers.iter().fold(OpenOptions::default(), |open, name| open.with_driver(name));
-        let token = CancelToken::new();
-        cancel_on_interrupt(&token)?;
         let found = Segmenter::new(&model, options)?.cancel_with(&token).seams(raster, &files)?;
         if as_json {
             let cannot = |error| glebe::Error::internal("cannot write JSON").caused_by(error);

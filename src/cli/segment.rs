@@ -11,13 +11,14 @@ use glebe::segment::{FileOptions, Report, SegmentOptions, Segmenter, work_folder
 use glebe::{Error, ErrorKind, Result};
 
 use crate::args::{Arguments, SegmentArguments};
-use crate::interrupt::cancel_on_interrupt;
+use crate::interrupt;
 use crate::output_file::{self, same_place};
 use crate::progress::Display;
 use crate::table::Table;
 
 /// Scores every input. With several, one that fails does not stop the others; the first error is the result.
 pub(crate) fn run(arguments: &SegmentArguments, global: &Arguments) -> Result<()> {
+    let token = interrupt::token()?;
     let options = options(arguments)?;
     options.check()?;
     let jobs = jobs(arguments)?;
@@ -34,8 +35,6 @@ pub(crate) fn run(arguments: &SegmentArguments, global: &Arguments) -> Result<()
     }
     let runtime = Runtime::load(&runtime_options)?;
     let model = Model::open(&runtime, &arguments.model, &arguments.scoring.model())?;
-    let token = CancelToken::new();
-    cancel_on_interrupt(&token)?;
 
     let names =
         arguments.scoring.class_names.as_deref().or(model.contract().class_names()).unwrap_or_default();

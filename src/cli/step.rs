@@ -9,17 +9,18 @@ use glebe::finetune::{Batch, FeatureCache, Labels, RunOptions, TrainState, Train
 use glebe::metrics::{cpu_time, peak_rss_mib};
 use glebe::model::{Model, ModelOptions};
 use glebe::onnx::Facts;
-use glebe::runtime::{CancelToken, Runtime, RuntimeOptions};
+use glebe::runtime::{Runtime, RuntimeOptions};
 use glebe::weights::tensors::{self, Elements, NamedTensor};
 use glebe::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use crate::args::{Arguments, StepArguments};
-use crate::interrupt::cancel_on_interrupt;
+use crate::interrupt;
 use crate::preflight::warn_without_batch_norm;
 
 /// Runs the steps and prints the loss of each.
 pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> {
+    let token = interrupt::token()?;
     check_outputs(options)?;
     check_optimizer(options)?;
     let batches = Batches::read(options)?;
@@ -43,8 +44,6 @@ pub(crate) fn run(options: &StepArguments, arguments: &Arguments) -> Result<()> 
     }
     let started = Instant::now();
     let mut step = TrainStep::new(&model, &step_options, &run)?;
-    let token = CancelToken::new();
-    cancel_on_interrupt(&token)?;
     step.cancel_with(&token)?;
     let build_ms = started.elapsed().as_secs_f64() * 1e3;
     let init = options.init.load(&mut step, options.json, arguments)?;

@@ -191,8 +191,8 @@ pub struct glebe_segment_options {
     /// (also where progress is NULL). The only exception: a struct_size that no version has, with which nothing of the
     /// struct can be read. NULL (default): nothing to release.
     pub progress_destroy: glebe_destroy_fn,
-    /// Bytes that the job's data may take: tiles, tensors of the model's runs, what is kept of the raster, sums, queues, GDAL's
-    /// blocks; not the program, its libraries and the model's weights. A job that cannot fit is
+    /// Bytes that the job's data may take, 1 MiB or more: tiles, tensors of the model's runs, what is kept of the raster, sums,
+    /// queues, GDAL's blocks; not the program, its libraries and the model's weights. A job that cannot fit is
     /// GLEBE_STATUS_OUT_OF_MEMORY, with the least that would do. 0 (default): a quarter of what is free, at most 2 GiB.
     pub memory: u64,
     /// Files only: strength of the compression, 1 to 9 (Deflate) or 1 to 22 (Zstandard). 0 (default): 3 for Deflate, for

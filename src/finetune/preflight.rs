@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use crate::autodiff::blocked::Layout;
 use crate::autodiff::compile::{Compiled, Prepared, compile_prepared, prepare};
-use crate::autodiff::liveness::{Layout, liveness};
+use crate::autodiff::liveness::liveness;
 use crate::autodiff::survey::{Refusal, survey};
 use crate::autodiff::{Parameter, StepOptions, Support};
 use crate::error::{Error, ErrorKind, Result};

@@ -11,7 +11,7 @@ use crate::onnx::{AxisField, ReceptiveField};
 use crate::segment::job::Job;
 use crate::segment::options::LARGEST_TILE;
 use crate::segment::placement::Placement;
-use crate::tiling::Plan;
+use crate::tiling::{Blend, Plan};
 
 /// Pixels that may be computed for one of the map where nobody asked for exactness: more are dearer than blending, which
 /// computes 1.8 with tiles of 512 that share a quarter.
@@ -135,6 +135,18 @@ impl Job<'_, '_> {
             .collect();
         tiles.dedup();
         self.fewest_pixels(&local, raster, &tiles, (batch, most))
+    }
+
+    /// A bound on the bytes of a run under which exact tiles are smaller than under `most`.
+    pub(super) fn smaller(&self, raster: Size, batch: usize, most: u64) -> Option<u64> {
+        if !matches!(self.options.blend, Blend::Exact | Blend::Auto) {
+            return None;
+        }
+        let tile = |most: u64| self.exact(raster, batch, most).ok().map(|exact| exact.tile);
+        let own = tile(most)?;
+        std::iter::successors(Some(most / 2), |most| Some(most / 2))
+            .take_while(|most| *most > 0)
+            .find(|most| tile(*most).is_some_and(|tile| tile != own))
     }
 
     /// That a file which fixes its output says what the graph gives.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::geometry::Padding;
 use crate::metrics::{peak_rss_mib, return_freed_memory};
 use crate::model::{Form, Model, Normalisation};
-use crate::runtime::CancelToken;
+use crate::runtime::{CancelToken, Optimization};
 use crate::segment::memory::Runs;
 use crate::segment::options::{Activation, Product, SegmentOptions};
 use crate::segment::pipeline::Measures;
@@ -64,7 +64,7 @@ impl Job<'_, '_> {
         // Wrong combinations of a fixed and an asked size are refused, whatever is made of them.
         self.tile_size()?;
         let mut setup = {
-            let mut probe = Probe::new(|| self.session(&Form::default(), 1));
+            let mut probe = Probe::new(|| self.session(&Form::default(), 1, Optimization::All));
             self.set_up(&mut probe, source)?
         };
         let facts = sink.asks_for_facts();
@@ -118,7 +118,7 @@ impl Job<'_, '_> {
     pub(super) fn output_channels(&self) -> Result<usize> {
         self.model.contract().check_channels(self.channels)?;
         let batch = self.model.contract().batch().unwrap_or(1);
-        let mut probe = Probe::new(|| self.session(&Form::default(), 1));
+        let mut probe = Probe::new(|| self.session(&Form::default(), 1, Optimization::All));
         let (channels, _) = self.observe(&mut probe, self.tile_size()?, batch)?;
         Ok(channels)
     }

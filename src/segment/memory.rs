@@ -7,12 +7,13 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use crate::autodiff::liveness::{Layout, liveness};
+use crate::autodiff::blocked::Layout;
+use crate::autodiff::liveness::liveness;
 use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::Size;
 use crate::metrics::available_memory_bytes;
 use crate::onnx::{InputShapes, specialise};
-use crate::runtime::{ProviderKind, heap_bytes};
+use crate::runtime::{Optimization, ProviderKind, heap_bytes};
 use crate::segment::job::Job;
 use crate::segment::options::SegmentOptions;
 use crate::segment::placement::Placement;
@@ -107,6 +108,8 @@ struct Run {
     bytes: u64,
     /// Shape of the output.
     output: Vec<usize>,
+    /// How images lie in it.
+    layout: Layout,
 }
 
 /// What is known of runs of a model, by channels, tile and batch: the graph need not be followed anew for every raster.
@@ -122,6 +125,29 @@ pub(super) struct Needs<'a> {
     pub(super) blend: Blend,
     pub(super) tile: Size,
     pub(super) batch: usize,
+    /// Whether runs always have `batch` tiles.
+    pub(super) fixed_batch: bool,
+}
+
+impl Needs<'_> {
+    /// Number of batches where no lanes are and no tile is skipped; blending has rows of tiles of their own.
+    pub(super) fn batches(&self) -> u64 {
+        let batch = self.batch as u64;
+        match self.blend.is_cut() {
+            true => self.plan.len().div_ceil(batch),
+            false => self.plan.y().len() as u64 * (self.plan.x().len() as u64).div_ceil(batch),
+        }
+    }
+
+    /// No more batches than this: in the worst case each tile is one, and lanes compute tiles twice.
+    fn most_batches(&self) -> u64 {
+        if self.plan.len() == 1 { 1 } else { 2 * self.plan.len() }
+    }
+
+    /// Most tiles of a run.
+    fn most_tiles(&self) -> usize {
+        if self.fixed_batch { self.batch } else { self.plan.len().min(self.batch as u64) as usize }
+    }
 }
 
 impl SegmentOptions {
@@ -138,11 +164,11 @@ impl Job<'_, '_> {
             Some(asked) => asked / 2,
             None => (self.options.budget() / 2).min(MOST_TENSORS),
         };
-        all / self.in_flight() as u64
+        all / self.in_flight(u64::MAX) as u64
     }
 
-    /// Batches at the model at the same time.
-    pub(super) fn in_flight(&self) -> usize {
+    /// Batches at the model at the same time, of so many in all: a session that none comes to need not be prepared.
+    pub(super) fn in_flight(&self, batches: u64) -> usize {
         if let Some(asked) = self.options.in_flight {
             return asked;
         }
@@ -152,6 +178,7 @@ impl Job<'_, '_> {
             Some(bytes.max(self.model.document().bytes().len() as u64) <= SMALL_RUN)
         };
         match self.options.provider.kind() {
+            _ if batches < 2 => 1,
             ProviderKind::Cpu if self.options.threads() < 2 || small() != Some(true) => 1,
             _ => 2,
         }
@@ -213,20 +240,23 @@ impl Job<'_, '_> {
         let input = batch * needs.tile.pixels() * self.channels as u64;
         let map = needs.plan.tile_size().pixels();
         let output = batch * map * needs.encoding.channels as u64;
+        let tiles = needs.plan.len();
         let sample = needs.source.data_type().bytes() as u64;
         let block = map * (needs.encoding.bands() * needs.encoding.data_type.bytes()) as u64;
-        let ends = 4 * (input + output);
-        let at_once = self.in_flight() as u64;
-        let run = self.tensor_bytes(needs.tile, needs.batch).unwrap_or(ends).saturating_sub(ends);
-        let tiles = (BATCHES as u64 + at_once) * input + (OUTPUTS + at_once) * output;
+        let batches = needs.most_batches();
+        let at_once = self.in_flight(needs.batches()) as u64;
+        let run_tiles = needs.most_tiles();
+        let ends = 4 * (input + output) / batch * run_tiles as u64;
+        let run = self.tensor_bytes(needs.tile, run_tiles).unwrap_or(ends).saturating_sub(ends);
+        // A short job has fewer on their way than there would be room for.
+        let inputs = (BATCHES as u64 + at_once).min(batches);
+        let outputs = (OUTPUTS + at_once).min(batches);
+        let blocks = (QUEUE as u64 + 3).min(tiles + 1);
         vec![
             ("model", self.with_gaps(at_once * run)),
-            ("tiles", 4 * tiles + (sample + 1) * input),
+            ("tiles", 4 * (inputs * input + outputs * output) + (sample + 1) * input),
             // Those in the queue, one at each end, and the bytes of one on their way to the disk; small ones come together.
-            (
-                "blocks",
-                (QUEUE as u64 + 3) * block + if block < JOINED as u64 { 2 * JOINED as u64 } else { 0 },
-            ),
+            ("blocks", blocks * block + if block < JOINED as u64 { 2 * JOINED as u64 } else { 0 }),
             (GDAL, if needs.source.block_width() > 0 { Memory::cache(budget) } else { 0 }),
         ]
     }
@@ -249,6 +279,15 @@ impl Job<'_, '_> {
         self.foreseen(tile, batch).map(|run| run.output)
     }
 
+    /// How far the runtime is to rewrite the graph for runs of a batch of tiles: it always takes images in blocks of channels
+    /// where it may.
+    pub(super) fn optimization(&self, tile: Size, batch: usize) -> Optimization {
+        match (self.options.provider.kind(), self.foreseen(tile, batch)) {
+            (ProviderKind::Cpu, Some(Run { layout: Layout::Plain, .. })) => Optimization::Extended,
+            _ => Optimization::All,
+        }
+    }
+
     fn foreseen(&self, tile: Size, batch: usize) -> Option<Run> {
         let known = self.runs.0.borrow().get(&(self.channels, tile, batch)).cloned();
         known.unwrap_or_else(|| {
@@ -265,11 +304,12 @@ impl Job<'_, '_> {
         let graph = specialise(self.model.document(), &shapes, Some(&[contract.output()])).ok()?;
         let ends: u64 = graph.inputs().iter().chain(graph.outputs()).map(|id| graph.kind(*id).bytes()).sum();
         let layout = match self.options.provider.kind() {
-            ProviderKind::Cpu => Layout::Blocked,
+            ProviderKind::Cpu => Layout::faster(&graph),
             _ => Layout::Plain,
         };
         let live = liveness(&graph, graph.outputs(), graph.nodes().len(), layout);
-        Some(Run { bytes: live.peak + ends, output: graph.shape(*graph.outputs().first()?).to_vec() })
+        let output = graph.shape(*graph.outputs().first()?).to_vec();
+        Some(Run { bytes: live.peak + ends, output, layout })
     }
 }
 

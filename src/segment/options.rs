@@ -164,8 +164,8 @@ pub struct SegmentOptions {
     /// Default: 2 on a device and, where there are several threads, for models so small that the threads of one run would wait
     /// for each other; else 1.
     pub in_flight: Option<usize>,
-    /// Bytes that the job's data may take: tiles, tensors of the model's runs, what is kept of the raster, sums, queues,
-    /// GDAL's blocks; not the program, its libraries and the model's weights. A job that cannot fit is refused with the
+    /// Bytes that the job's data may take, 1 MiB or more: tiles, tensors of the model's runs, what is kept of the raster, sums,
+    /// queues, GDAL's blocks; not the program, its libraries and the model's weights. A job that cannot fit is refused with the
     /// smallest number that would do. Default: a quarter of what is free, at most 2 GiB.
     pub memory: Option<u64>,
     /// How the model's output becomes probabilities.
@@ -223,6 +223,8 @@ impl SegmentOptions {
 pub(super) const LARGEST_TILE: usize = 16_384;
 /// Most batches at the model at the same time.
 const MOST_IN_FLIGHT: usize = 16;
+/// Less memory is a mistaken unit: no job fits into it.
+const LEAST_MEMORY: u64 = 1 << 20;
 /// Largest batch accepted.
 pub(super) const LARGEST_BATCH: usize = 1024;
 
@@ -258,6 +260,11 @@ impl SegmentOptions {
             return Err(Error::invalid(format!(
                 "in flight {number}: expected 1 to {MOST_IN_FLIGHT} batches"
             )));
+        }
+        if let Some(bytes) = self.memory
+            && bytes < LEAST_MEMORY
+        {
+            return Err(Error::invalid(format!("memory limit {bytes} bytes: expected 1 MiB or more")));
         }
         if !(0.0..=1.0).contains(&self.threshold) {
             return Err(Error::invalid(format!("threshold {}: expected 0 to 1", self.threshold)));
@@ -304,7 +311,7 @@ mod tests {
     #[test]
     fn each_wrong_option_is_named() {
         type Change = fn(&mut SegmentOptions);
-        let wrong: [(&str, Change); 13] = [
+        let wrong: [(&str, Change); 14] = [
             ("overlap", |o| o.overlap = Overlap::Share(1.0)),
             ("overlap", |o| {
                 o.tile = Some(Size::new(8, 64));
@@ -315,6 +322,7 @@ mod tests {
             ("batch", |o| o.batch = Some(0)),
             ("in flight", |o| o.in_flight = Some(0)),
             ("in flight", |o| o.in_flight = Some(17)),
+            ("memory limit 512 bytes", |o| o.memory = Some(512)),
             ("threshold", |o| o.threshold = f64::NAN),
             ("threshold", |o| o.threshold = 1.5),
             ("padding", |o| o.padding = Padding::Constant(f64::NAN)),

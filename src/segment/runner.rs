@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Form, Model, PooledSession};
-use crate::runtime::{OutputTensor, Session, SessionOptions};
+use crate::runtime::{Optimization, OutputTensor, Session, SessionOptions};
 use crate::segment::agreement::{Agreement, agreement};
 use crate::segment::job::Job;
 use crate::segment::reading::Batch;
@@ -33,13 +33,14 @@ impl<'a> Job<'a, '_> {
     /// As [`Model::session_as`].
     pub(super) fn runners(&self, setup: &Setup) -> Result<Vec<Runner<'a>>> {
         let wide = Form { half: false, fusion: setup.form.fusion.clone() };
-        let reference = setup.form.half.then(|| self.session(&wide, setup.in_flight)).transpose()?;
+        let reference =
+            setup.form.half.then(|| self.session(&wide, setup.in_flight, setup.optimization)).transpose()?;
         let reference = Arc::new(Mutex::new(reference.map(|session| (session, COMPARED))));
         (0..setup.in_flight)
             .map(|_| {
                 Ok(Runner {
                     model: self.model,
-                    session: self.session(&setup.form, setup.in_flight)?,
+                    session: self.session(&setup.form, setup.in_flight, setup.optimization)?,
                     reference: Arc::clone(&reference),
                     agreement: Agreement::default(),
                 })
@@ -48,7 +49,12 @@ impl<'a> Job<'a, '_> {
     }
 
     /// A session for one of so many batches at the same time, which share the threads.
-    pub(super) fn session(&self, form: &Form, in_flight: usize) -> Result<PooledSession> {
+    pub(super) fn session(
+        &self,
+        form: &Form,
+        in_flight: usize,
+        optimization: Optimization,
+    ) -> Result<PooledSession> {
         let options = SessionOptions {
             provider: self.options.provider.clone(),
             threads: (self.options.threads() / in_flight).max(1),
@@ -56,6 +62,7 @@ impl<'a> Job<'a, '_> {
             heap: true,
             // With it a run has one block for all tensors, beside what the first run has left.
             memory_pattern: false,
+            optimization,
             ..Default::default()
         };
         let mut session = self.model.session_as(form, &options)?;

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::{Size, Window};
 use crate::model::Form;
 use crate::onnx::Fusion;
-use crate::runtime::ProviderKind;
+use crate::runtime::{Optimization, ProviderKind};
 use crate::segment::exactness::{Exact, MOST_RECOMPUTED};
 use crate::segment::feed::reserve;
 use crate::segment::job::Job;
@@ -39,6 +39,8 @@ pub(super) struct Setup {
     pub(super) memory: Memory,
     /// Channels of a tile.
     pub(super) channels: usize,
+    /// How far the runtime rewrites its graph.
+    pub(super) optimization: Optimization,
     /// In which form the model runs.
     pub(super) form: Form,
     /// Batches at the model at the same time.
@@ -177,12 +179,19 @@ impl Job<'_, '_> {
     /// Of options that do not fit the model, of a model that does not fit the raster, and of the runtime.
     pub(super) fn set_up(&self, probe: &mut Probe<'_>, source: &dyn Source) -> Result<Setup> {
         let batch = self.batch()?;
+        // On a device another number of tiles is another shape: new buffers, another search for the best kernels.
+        let device = self.options.provider.kind() != ProviderKind::Cpu;
+        let fixed_batch = device || self.model.contract().batch().is_some();
         let mut most = self.tensor_budget();
-        let (tiled, lanes, memory) = loop {
+        let (tiled, lanes, memory, in_flight) = loop {
             let tiled = self.tiled(probe, source.size(), batch, most)?;
             let Tiled { ref plan, placement, ref encoding, blend, tile, .. } = tiled;
-            match self.lanes(&Needs { source, plan, placement, encoding, blend, tile, batch }) {
-                Ok((lanes, memory)) => break (tiled, lanes, memory),
+            let needs = Needs { source, plan, placement, encoding, blend, tile, batch, fixed_batch };
+            match self.lanes(&needs) {
+                Ok((lanes, memory)) => {
+                    let in_flight = self.in_flight(needs.batches());
+                    break (tiled, lanes, memory, in_flight);
+                }
                 // Smaller tiles may do where their size is left to us.
                 Err(error) if error.kind() == ErrorKind::OutOfMemory => {
                     tracing::info!("tiles of {tile}: {}", error.one_line());
@@ -199,9 +208,6 @@ impl Job<'_, '_> {
             memory.shares(),
             lanes.lanes()
         );
-        // On a device another number of tiles is another shape: new buffers, another search for the best kernels.
-        let device = self.options.provider.kind() != ProviderKind::Cpu;
-        let fixed_batch = device || self.model.contract().batch().is_some();
         let form = self.form(&encoding, blend, source.data_type())?;
         Ok(Setup {
             tile,
@@ -216,22 +222,11 @@ impl Job<'_, '_> {
             lanes,
             memory,
             channels: self.channels,
+            optimization: self.optimization(tile, batch),
             form,
-            in_flight: self.in_flight(),
-            permits: Permits::new(self.options.threads(), self.in_flight()),
+            in_flight,
+            permits: Permits::new(self.options.threads(), in_flight),
         })
-    }
-
-    /// A bound on the bytes of a run under which exact tiles are smaller than under `most`.
-    fn smaller(&self, raster: Size, batch: usize, most: u64) -> Option<u64> {
-        if !matches!(self.options.blend, Blend::Exact | Blend::Auto) {
-            return None;
-        }
-        let tile = |most: u64| self.exact(raster, batch, most).ok().map(|exact| exact.tile);
-        let own = tile(most)?;
-        std::iter::successors(Some(most / 2), |most| Some(most / 2))
-            .take_while(|most| *most > 0)
-            .find(|most| tile(*most).is_some_and(|tile| tile != own))
     }
 
     fn tiled(&self, probe: &mut Probe<'_>, raster: Size, batch: usize, most: u64) -> Result<Tiled> {
@@ -248,8 +243,11 @@ impl Job<'_, '_> {
                 }
                 Ok(exact) => {
                     let computed = exact.plan.overlap_factor();
+                    let larger = self.exact(raster, batch, u64::MAX).is_ok_and(|own| own.tile != exact.tile);
+                    let room =
+                        if larger { ", and there is no room for the tensors of larger ones" } else { "" };
                     let reason = format!(
-                        "margins of exact tiles of {} would cost {computed:.2} pixels for one: more than {MOST_RECOMPUTED}",
+                        "margins of exact tiles of {} would cost {computed:.2} pixels for one: more than {MOST_RECOMPUTED}{room}",
                         exact.tile
                     );
                     (Blend::Gaussian, reason)
