@@ -57,10 +57,14 @@ fn softmax_at<const N: usize>(rows: &mut [&mut [f32]], at: usize) {
         }
         *values = powers;
     }
+    // A product is a fraction of a division, and half a unit in the last place from it.
+    for sum in &mut sums {
+        *sum = 1.0 / *sum;
+    }
     for row in rows.iter_mut() {
         let Some(values) = row[at..].first_chunk_mut::<N>() else { return };
-        for (value, sum) in values.iter_mut().zip(&sums) {
-            *value /= sum;
+        for (value, share) in values.iter_mut().zip(&sums) {
+            *value *= share;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Loops that are compiled twice: for the vector instructions that every processor has, and for wider ones.
+//! Loops that are compiled three times: for the vector instructions that every processor has, and for the wider ones of two generations.
 #![allow(
     unsafe_code,
     reason = "a function with more instructions may be called only where the processor has them"
@@ -17,10 +17,25 @@ pub(crate) trait Loop {
 /// Runs a loop with the widest instructions at hand.
 pub(crate) fn vectorised(body: impl Loop) {
     #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+    {
+        // SAFETY: the processor has all of them.
+        return unsafe { with_avx512(body) };
+    }
+    #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2.
         return unsafe { with_avx2(body) };
     }
+    body.run();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn with_avx512(body: impl Loop) {
     body.run();
 }
 
