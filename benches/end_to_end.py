@@ -31,6 +31,7 @@ WORKS = {
     "deeplab_mnv2": (2048, "deeplab_mnv2.onnx", ["--blend", "crop", "--overlap", "128"], ["halo", "deeplab_mnv2.onnx"], None),
     "segformer_b0": (2048, "segformer_b0.onnx", ["--blend", "crop", "--overlap", "128"], ["halo", "segformer_b0.onnx"], None),
     "unet_r18": (2048, "unet_r18.onnx", ["--blend", "crop", "--overlap", "128"], ["halo", "unet_r18.onnx"], None),
+    "deeplab_mnv2 as it comes, geo-inference": (2048, "deeplab_mnv2.onnx", [], ["geo", "deeplab_mnv2.pt"], 3.0),
     "deeplab_mnv2, geo-inference": (2048, "deeplab_mnv2.onnx", ["--blend", "hann", "--overlap", "256"], ["geo", "deeplab_mnv2.pt"], 3.0),
 }
 # The model alone: as many runs as there are tiles, after one that does not count, in a session like the peer's.

@@ -9,7 +9,7 @@ use super::open::Raster;
 use super::{sys, with_type};
 use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::{Band, Padding, Size, Window};
-use crate::tensor::{DataType, Sample, Samples};
+use crate::tensor::{DataType, Sample, Samples, with_samples};
 
 impl Raster {
     /// Reads `bands`, in this order, in `window`: `[C, H, W]` in the bands' own type.
@@ -98,19 +98,50 @@ impl Raster {
         array(shape, block)
     }
 
+    /// Room for `bands` of so many pixels: `[C, H, W]` of zeros, of the bands' type.
+    ///
+    /// # Errors
+    /// As [`Raster::read`].
+    pub(crate) fn room(&self, bands: &[Band], size: Size) -> Result<Samples> {
+        let shape = [bands.len(), size.height, size.width];
+        with_type!(self.common_type(bands)?, T => Ok(T::wrap(array(shape, filled(shape, T::default())?)?)))
+    }
+
+    /// Reads a window that lies on the raster into samples of its shape and the bands' type.
+    ///
+    /// # Errors
+    /// As [`Raster::read`]; `Internal` for samples of another shape or type and a window that reaches past an edge.
+    pub(crate) fn read_into(&self, bands: &[Band], window: Window, samples: &mut Samples) -> Result<()> {
+        let unfit = || Error::internal("samples that a window does not fit into").at_path(&self.info.path);
+        let shape = [bands.len(), window.height, window.width];
+        if !is_inside(window, self.info.size)
+            || samples.shape() != shape
+            || samples.data_type() != self.common_type(bands)?
+        {
+            return Err(unfit());
+        }
+        with_samples!(Samples, samples, own => {
+            self.fill_real(bands, window, own.as_slice_mut().ok_or_else(unfit)?)
+        })
+    }
+
     /// Reads a window that lies on the raster, or has no pixels.
     pub(super) fn read_real<T: Sample>(&self, bands: &[Band], window: Window) -> Result<Vec<T>> {
         let mut buffer = filled([bands.len(), window.height, window.width], T::default())?;
+        self.fill_real(bands, window, &mut buffer)?;
+        Ok(buffer)
+    }
+
+    fn fill_real<T: Sample>(&self, bands: &[Band], window: Window, buffer: &mut [T]) -> Result<()> {
         if buffer.is_empty() {
-            return Ok(buffer);
+            return Ok(());
         }
         let what = match bands {
             [band] => format!("cannot read band {band} in window {window}"),
             _ => format!("cannot read window {window}"),
         };
         Call { kind: ErrorKind::RasterInvalid, what: &what, path: &self.info.path }
-            .run(|| sys::read(&self.dataset, bands, window, &mut buffer))?;
-        Ok(buffer)
+            .run(|| sys::read(&self.dataset, bands, window, buffer))
     }
 }
 

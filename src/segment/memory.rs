@@ -204,7 +204,7 @@ impl Job<'_, '_> {
         let whole = needs.source.block_width() >= needs.plan.raster().width.min(needs.source.size().width);
         let enough =
             of(MANY_COLUMNS.min(columns)).1.iter().map(|(_, bytes)| bytes).sum::<u64>().max(WIDE_ENOUGH);
-        let most = if whole && fits(columns, rest) { rest } else { rest.min(enough) };
+        let most = if whole { rest } else { rest.min(enough) };
         let (mut low, mut high) = (1, columns);
         while low < high {
             let middle = (low + high).div_ceil(2);
@@ -257,6 +257,7 @@ impl Job<'_, '_> {
             ("tiles", 4 * (inputs * input + outputs * output) + (sample + 1) * input),
             // Those in the queue, one at each end, and the bytes of one on their way to the disk; small ones come together.
             ("blocks", blocks * block + if block < JOINED as u64 { 2 * JOINED as u64 } else { 0 }),
+            ("decoding", needs.source.block_bytes()),
             (GDAL, if needs.source.block_width() > 0 { Memory::cache(budget) } else { 0 }),
         ]
     }

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::{Band, Padding, Size, Window};
 use crate::raster::{NodataRule, Raster};
 use crate::segment::stream::{Block, Source};
-use crate::segment::strip::{Strip, block, rows_at_once};
+use crate::segment::strip::{Strip, block, block_bytes, rows_at_once};
 use crate::tensor::DataType;
 
 /// A raster that is scored.
@@ -127,6 +127,10 @@ impl Source for FileSource {
 
     fn block_width(&self) -> usize {
         block(&self.raster).width
+    }
+
+    fn block_bytes(&self) -> u64 {
+        block_bytes(&self.raster)
     }
 
     fn pixels_read(&self) -> Option<u64> {

@@ -49,6 +49,11 @@ pub(super) trait Source: Send {
         0
     }
 
+    /// Bytes of what can be read at once, which are there while it is decoded.
+    fn block_bytes(&self) -> u64 {
+        0
+    }
+
     /// Pixels decoded so far, where windows do not simply lie in memory.
     fn pixels_read(&self) -> Option<u64> {
         None

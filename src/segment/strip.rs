@@ -7,9 +7,10 @@ use ndarray::{Array2, Array3, s};
 
 use crate::error::{Error, Result};
 use crate::geometry::{Band, Padding, Size, Window};
+use crate::metrics::return_freed_memory;
 use crate::raster::{Mask, NodataRule, Raster};
 use crate::segment::stream::Block;
-use crate::tensor::{DataType, Sample, Samples, with_samples};
+use crate::tensor::{Sample, Samples, with_samples};
 
 /// Rows that are read at once, at least: files whose blocks are single lines are not asked for each.
 const ROWS: usize = 64;
@@ -20,6 +21,10 @@ const MOST_ROWS: usize = 1024;
 /// Bytes of the file's blocks that are read at once, where a block has not more: bands and masks of so many fit into
 /// GDAL's cache together, so that none is decoded again for another band.
 const AT_ONCE: usize = 2 << 20;
+
+/// Bytes of a block from which on what decoding it took is given back to the system each time: the allocator would lay other
+/// things between such large pieces, and keep more and more of them.
+const LARGE: u64 = 4 << 20;
 
 /// Rows of a lane in memory, in pieces as they were read: whole blocks of the file.
 pub(super) struct Strip {
@@ -35,9 +40,11 @@ pub(super) struct Strip {
     at_once: usize,
     /// Whether the file's blocks are so high that GDAL has to keep them from piece to piece.
     keeps: bool,
+    /// Whether the file's blocks are [`LARGE`].
+    large: bool,
     pieces: VecDeque<Piece>,
-    /// Samples of a piece that is not needed any more: the next one is written over them, so that memory does not crumble.
-    spare: Option<Samples>,
+    /// Samples of pieces that are not needed any more: the next ones are written over them, so that memory does not crumble.
+    spare: Vec<Samples>,
     pixels_read: u64,
     has_invalid: bool,
 }
@@ -66,8 +73,9 @@ impl Strip {
             rows,
             at_once: blocks.max(1) * block.width.max(1),
             keeps: block.height > MOST_ROWS,
+            large: block_bytes(raster) >= LARGE,
             pieces: VecDeque::new(),
-            spare: None,
+            spare: Vec::new(),
             pixels_read: 0,
             has_invalid: raster
                 .info()
@@ -89,7 +97,7 @@ impl Strip {
         let columns = needed.start / block * block..needed.end.next_multiple_of(block).min(self.size.width);
         if columns != self.columns {
             self.pieces.clear();
-            self.spare = None;
+            self.spare.clear();
             self.columns = columns;
         }
     }
@@ -133,11 +141,9 @@ impl Strip {
         }
         let start = rows.start / self.rows * self.rows;
         // Rows that went already are read again: a lane that begins anew, a raster of a single row of tiles.
-        if self.pieces.front().is_some_and(|piece| piece.rows.start > start) {
-            self.pieces.clear();
-        }
-        while self.pieces.front().is_some_and(|piece| piece.rows.end <= rows.start) {
-            self.spare = self.pieces.pop_front().map(|piece| piece.samples);
+        let again = self.pieces.front().is_some_and(|piece| piece.rows.start > start);
+        while self.pieces.front().is_some_and(|piece| again || piece.rows.end <= rows.start) {
+            self.spare.extend(self.pieces.pop_front().map(|piece| piece.samples));
         }
         let mut next = self.pieces.back().map_or(start, |piece| piece.rows.end);
         while next < rows.end {
@@ -145,6 +151,9 @@ impl Strip {
             let piece = self.piece(raster, next..next + height)?;
             if !self.keeps {
                 raster.forget();
+            }
+            if self.large {
+                return_freed_memory();
             }
             self.pixels_read += self.columns.len() as u64 * height as u64;
             self.pieces.push_back(piece);
@@ -156,32 +165,30 @@ impl Strip {
     /// These rows of the lane, read some columns at a time.
     fn piece(&mut self, raster: &Raster, rows: Range<usize>) -> Result<Piece> {
         let lane = self.columns.clone();
+        let mut samples = self.room(raster, Size::new(lane.len(), rows.len()))?;
         if lane.len() <= self.at_once {
             let window = Window::new(lane.start as i64, rows.start as i64, lane.len(), rows.len());
-            let (samples, valid) = raster.read_with_validity(&self.bands, window, self.padding, self.rule)?;
+            raster.read_into(&self.bands, window, &mut samples)?;
+            let valid = raster.validity_of(&samples, &self.bands, window, self.rule)?;
             return Ok(Piece { rows, samples, valid });
         }
         let mut whole = Parts { at: 0, valid: None, size: Size::new(lane.len(), rows.len()) };
-        let mut samples = None;
         for start in lane.clone().step_by(self.at_once) {
             let columns = start..(start + self.at_once).min(lane.end);
             let window = Window::new(start as i64, rows.start as i64, columns.len(), rows.len());
             let (part, valid) = raster.read_with_validity(&self.bands, window, self.padding, self.rule)?;
-            let all = match &mut samples {
-                Some(all) => all,
-                none => none.insert(self.room(part.data_type(), whole.size)),
-            };
-            with_samples!(Samples, part, part => whole.add(all, &part, valid.as_ref())?);
+            with_samples!(Samples, part, part => whole.add(&mut samples, &part, valid.as_ref())?);
         }
-        let samples = samples.ok_or_else(|| Error::internal("a lane without columns"))?;
         Ok(Piece { rows, samples, valid: whole.valid })
     }
 
     /// Room for a piece.
-    fn room(&mut self, data_type: DataType, size: Size) -> Samples {
+    fn room(&mut self, raster: &Raster, size: Size) -> Result<Samples> {
         let shape = [self.bands.len(), size.height, size.width];
-        let spare = self.spare.take().filter(|own| own.data_type() == data_type && own.shape() == shape);
-        spare.unwrap_or_else(|| Samples::zeros(data_type, shape))
+        match self.spare.iter().position(|own| own.shape() == shape) {
+            Some(spare) => Ok(self.spare.swap_remove(spare)),
+            None => raster.room(&self.bands, size),
+        }
     }
 
     /// A window out of the pieces, which are blocks `like` this one.
@@ -276,6 +283,12 @@ pub(super) fn rows_at_once(block: usize) -> usize {
         1..=MOST_ROWS => block * ROWS.div_ceil(block),
         _ => ROWS,
     }
+}
+
+/// Bytes of one of the file's blocks, all its bands.
+pub(super) fn block_bytes(raster: &Raster) -> u64 {
+    let bytes: usize = raster.info().bands.iter().map(|band| band.data_type.bytes()).sum();
+    block(raster).pixels().saturating_mul(bytes as u64)
 }
 
 /// The blocks that the file is made of.
