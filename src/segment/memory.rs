@@ -33,11 +33,11 @@ const MOST_TENSORS: u64 = 1 << 30;
 
 /// A lane need not be wider than what takes so much: wider ones would save few tiles, and the memory would grow with the
 /// raster up to the budget.
-const WIDE_ENOUGH: u64 = 36 << 20;
+const WIDE_ENOUGH: u64 = 29 << 20;
 
 /// So many columns of tiles are wide enough whatever they take, where there is room: a column more that is computed twice
-/// is a sixteenth.
-const MANY_COLUMNS: usize = 16;
+/// is a twelfth.
+const MANY_COLUMNS: usize = 12;
 
 /// Most of GDAL's cache of decoded blocks: what it needs beside the strips that a job keeps itself.
 const MOST_CACHE: u64 = 8 << 20;
@@ -257,7 +257,8 @@ impl Job<'_, '_> {
             ("tiles", 4 * (inputs * input + outputs * output) + (sample + 1) * input),
             // Those in the queue, one at each end, and the bytes of one on their way to the disk; small ones come together.
             ("blocks", blocks * block + if block < JOINED as u64 { 2 * JOINED as u64 } else { 0 }),
-            ("decoding", needs.source.block_bytes()),
+            // As it lies in the file, which may be hardly less, and decoded.
+            ("decoding", 2 * needs.source.block_bytes()),
             (GDAL, if needs.source.block_width() > 0 { Memory::cache(budget) } else { 0 }),
         ]
     }
