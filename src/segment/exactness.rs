@@ -144,7 +144,8 @@ impl Job<'_, '_> {
         }
         let tile = |most: u64| self.exact(raster, batch, most).ok().map(|exact| exact.tile);
         let own = tile(most)?;
-        std::iter::successors(Some(most / 2), |most| Some(most / 2))
+        // In small steps: none of the sizes is to be passed over.
+        std::iter::successors(Some(most), |most| Some(most - most.div_ceil(32)))
             .take_while(|most| *most > 0)
             .find(|most| tile(*most).is_some_and(|tile| tile != own))
     }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use crate::autodiff::blocked::Layout;
 use crate::autodiff::liveness::liveness;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 use crate::geometry::Size;
 use crate::metrics::available_memory_bytes;
 use crate::onnx::{InputShapes, specialise};
@@ -112,6 +112,14 @@ struct Run {
     layout: Layout,
 }
 
+/// Too little memory.
+pub(super) struct Shortage {
+    /// The least limit that would do, in bytes.
+    pub(super) least: u64,
+    /// [`ErrorKind::OutOfMemory`].
+    pub(super) error: Error,
+}
+
 /// What is known of runs of a model, by channels, tile and batch: the graph need not be followed anew for every raster.
 #[derive(Debug, Default)]
 pub(super) struct Runs(RefCell<HashMap<(usize, Size, usize), Option<Run>>>);
@@ -188,7 +196,7 @@ impl Job<'_, '_> {
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`] where the narrowest lanes do not fit into what was asked for, or into all that is free.
-    pub(super) fn lanes(&self, needs: &Needs<'_>) -> Result<(Lanes, Memory)> {
+    pub(super) fn lanes(&self, needs: &Needs<'_>) -> std::result::Result<(Lanes, Memory), Shortage> {
         let budget = self.options.budget();
         let fixed = self.fixed(needs, budget);
         let rest = budget.saturating_sub(fixed.iter().map(|(_, bytes)| bytes).sum());
@@ -222,7 +230,7 @@ impl Job<'_, '_> {
         }
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         let what = if self.options.memory.is_some() { "the limit" } else { "what is free" };
-        Err(Error::new(
+        let error = Error::new(
             ErrorKind::OutOfMemory,
             format!(
                 "the job needs {} MiB, {what} is {} MiB: expected a limit of at least {} MiB, smaller tiles or a smaller batch ({})",
@@ -231,7 +239,8 @@ impl Job<'_, '_> {
                 mib(memory.least()),
                 memory.shares()
             ),
-        ))
+        );
+        Err(Shortage { least: memory.least(), error })
     }
 
     /// What does not depend on the lanes.

@@ -10,7 +10,7 @@ use crate::runtime::{Optimization, ProviderKind};
 use crate::segment::exactness::{Exact, MOST_RECOMPUTED};
 use crate::segment::feed::reserve;
 use crate::segment::job::Job;
-use crate::segment::memory::{Memory, Needs};
+use crate::segment::memory::{Memory, Needs, Shortage};
 use crate::segment::options::{LARGEST_BATCH, LARGEST_TILE};
 use crate::segment::permits::Permits;
 use crate::segment::placement::Placement;
@@ -183,21 +183,31 @@ impl Job<'_, '_> {
         let device = self.options.provider.kind() != ProviderKind::Cpu;
         let fixed_batch = device || self.model.contract().batch().is_some();
         let mut most = self.tensor_budget();
-        let (tiled, lanes, memory, in_flight) = loop {
+        let mut cheapest: Option<Shortage> = None;
+        let (tiled, lanes, memory, in_flight, batch) = loop {
             let tiled = self.tiled(probe, source.size(), batch, most)?;
             let Tiled { ref plan, placement, ref encoding, blend, tile, .. } = tiled;
-            let needs = Needs { source, plan, placement, encoding, blend, tile, batch, fixed_batch };
+            // No more room than there are tiles for.
+            let room = if fixed_batch { batch } else { plan.len().min(batch as u64) as usize };
+            let needs = Needs { source, plan, placement, encoding, blend, tile, batch: room, fixed_batch };
             match self.lanes(&needs) {
                 Ok((lanes, memory)) => {
                     let in_flight = self.in_flight(needs.batches());
-                    break (tiled, lanes, memory, in_flight);
+                    break (tiled, lanes, memory, in_flight, room);
                 }
                 // Smaller tiles may do where their size is left to us.
-                Err(error) if error.kind() == ErrorKind::OutOfMemory => {
-                    tracing::info!("tiles of {tile}: {}", error.one_line());
-                    most = self.smaller(source.size(), batch, most).ok_or(error)?;
+                Err(shortage) => {
+                    tracing::info!("tiles of {tile}: {}", shortage.error.one_line());
+                    // What is told to be the least is that of the tiles that need least.
+                    let shortage = match cheapest.take() {
+                        Some(other) if other.least <= shortage.least => other,
+                        _ => shortage,
+                    };
+                    match self.smaller(source.size(), batch, most) {
+                        Some(smaller) => (most, cheapest) = (smaller, Some(shortage)),
+                        None => return Err(shortage.error),
+                    }
                 }
-                Err(error) => return Err(error),
             }
         };
         let Tiled { tile, overlap, placement, plan, encoding, blend, reason } = tiled;

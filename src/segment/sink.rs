@@ -88,6 +88,7 @@ impl<'a> FileSink<'a> {
         spec.compression = self.options.compression;
         spec.overwrite = self.options.overwrite;
         spec.threads = self.threads;
+        spec.block = block_side(layout);
         spec.level = self.options.level;
         spec.metadata = vec![("TIFFTAG_SOFTWARE".into(), format!("glebe {}", env!("CARGO_PKG_VERSION")))];
         if let Some(model) = &self.model {
@@ -151,6 +152,16 @@ impl Sink for FileSink<'_> {
         let work = self.work.as_mut().ok_or_else(|| Error::internal("write before begin"))?;
         work.staging.done(steps)
     }
+}
+
+/// Bytes of a block of the map with all its bands, at most, where blocks of 128 pixels allow it: while the file is made each
+/// thread has several in memory.
+const MOST_BLOCK: usize = 6 << 20;
+
+/// The side of the map's blocks: 512 pixels, less where there are many bands.
+fn block_side(layout: &Layout) -> usize {
+    let pixel = layout.bands * layout.data_type.bytes();
+    [512, 256].into_iter().find(|side| side * side * pixel <= MOST_BLOCK).unwrap_or(128)
 }
 
 /// The names, if there is one a class; a one-channel model may have names for its two classes.

@@ -37,6 +37,9 @@ static void limited(const glebe_model *model)
 {
     glebe_segment_options options = four_tiles();
     options.memory = 1000;
+    FAILS(GLEBE_STATUS_INVALID_ARGUMENT, "memory limit 1000 bytes: expected 1 MiB or more",
+          glebe_segment_file(model, file("in.tif"), file("bad.tif"), &options, NULL, &error));
+    options.memory = 1 << 20;
     FAILS(GLEBE_STATUS_OUT_OF_MEMORY, "expected a limit of at least",
           glebe_segment_file(model, file("in.tif"), file("bad.tif"), &options, NULL, &error));
     options.memory = (uint64_t)256 << 20;

@@ -120,6 +120,7 @@ impl Staging {
         seen: &mut dyn FnMut(&Samples),
     ) -> Result<Staging> {
         let folder = work_folder(output);
+        Staging::clear(&going(&folder));
         let mut staging = Staging {
             folder: folder.clone(),
             output: output.into(),
@@ -277,10 +278,24 @@ impl Staging {
 
     /// Removes the folder. What cannot be removed is in nobody's way.
     pub(super) fn remove(&mut self) {
-        if let Some(open) = self.open.take() {
-            // Without its journal the rest is nothing, whenever this ends.
+        let Some(open) = self.open.take() else { return };
+        // All of it goes at once, whenever this ends: half of a folder would be taken for the work of a job.
+        let going = going(&self.folder);
+        Staging::clear(&going);
+        if fs::rename(&self.folder, &going).is_ok() {
+            removed(open.lock, &going);
+        } else {
+            // Where open files cannot be renamed. Without its journal the rest is nothing.
             let _ = fs::remove_file(self.folder.join("journal"));
             removed(open.lock, &self.folder);
+        }
+    }
+
+    /// Removes what a process that was killed had begun to remove.
+    fn clear(going: &Path) {
+        let is_folder = fs::symlink_metadata(going).is_ok_and(|about| about.is_dir());
+        if is_folder && Staging::check_own(going).is_ok() {
+            let _ = fs::remove_dir_all(going);
         }
     }
 
@@ -301,6 +316,13 @@ pub fn work_folder(output: &Path) -> PathBuf {
     let mut name = output.file_name().unwrap_or_default().to_owned();
     name.push(".part");
     output.with_file_name(name)
+}
+
+/// The name of a folder of work while it is removed.
+fn going(folder: &Path) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".done");
+    folder.with_file_name(name)
 }
 
 /// Removes a folder of work; one that stays is in nobody's way.
