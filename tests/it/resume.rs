@@ -205,6 +205,29 @@ fn folders_with_other_things_in_them_are_left_alone() {
     }
 }
 
+/// A process may be killed while it removes its folder, which has another name then: the output counts as done, and the rest
+/// goes with the next job of that output.
+#[test]
+fn a_folder_that_was_being_removed_is_in_nobodys_way() {
+    let mut case = Case::new(Blend::Crop, Product::Classes);
+    let (expected, _) = case.whole();
+    let going = case.path("out.tif.part.done");
+    fs::create_dir(&going).unwrap();
+    fs::write(going.join("samples"), [1, 2, 3]).unwrap();
+    fs::write(going.join("lock"), []).unwrap();
+    case.files.resume = true;
+    case.run("out.tif", 3).unwrap_err();
+    assert!(!going.exists() && case.part().exists());
+    // Of somebody else: neither touched nor in the way.
+    fs::create_dir(&going).unwrap();
+    fs::write(going.join("notes.txt"), "mine").unwrap();
+    let report = case.run("out.tif", u64::MAX).unwrap();
+    assert_eq!(report.tiles_resumed, 3);
+    assert!(fs::read(case.path("out.tif")).unwrap() == expected);
+    assert!(!case.part().exists());
+    assert_eq!(fs::read_to_string(going.join("notes.txt")).unwrap(), "mine");
+}
+
 #[test]
 fn work_of_another_job_is_refused_with_what_differs() {
     let mut case = Case::new(Blend::Crop, Product::Classes);
