@@ -1263,8 +1263,8 @@ typedef struct {
      */
     glebe_destroy_fn progress_destroy;
     /**
-     * Bytes that the job's data may take: tiles, tensors of the model's runs, what is kept of the raster, sums, queues, GDAL's
-     * blocks; not the program, its libraries and the model's weights. A job that cannot fit is
+     * Bytes that the job's data may take, 1 MiB or more: tiles, tensors of the model's runs, what is kept of the raster, sums,
+     * queues, GDAL's blocks; not the program, its libraries and the model's weights. A job that cannot fit is
      * GLEBE_STATUS_OUT_OF_MEMORY, with the least that would do. 0 (default): a quarter of what is free, at most 2 GiB.
      */
     uint64_t memory;
