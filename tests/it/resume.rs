@@ -220,12 +220,12 @@ fn a_folder_that_was_being_removed_is_in_nobodys_way() {
     assert!(!going.exists() && case.part().exists());
     // Of somebody else: neither touched nor in the way.
     fs::create_dir(&going).unwrap();
-    fs::write(going.join("notes.txt"), "mine").unwrap();
+    fs::write(going.join("samples.csv"), "mine").unwrap();
     let report = case.run("out.tif", u64::MAX).unwrap();
     assert_eq!(report.tiles_resumed, 3);
     assert!(fs::read(case.path("out.tif")).unwrap() == expected);
     assert!(!case.part().exists());
-    assert_eq!(fs::read_to_string(going.join("notes.txt")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(going.join("samples.csv")).unwrap(), "mine");
 }
 
 #[test]

@@ -65,6 +65,11 @@ impl FolderLock {
         }
     }
 
+    /// The lock of a folder that has one which nobody holds.
+    pub(super) fn left_in(folder: &Path) -> Option<FolderLock> {
+        FolderLock::locked(folder, &mut OpenOptions::new()).ok()
+    }
+
     fn locked(folder: &Path, options: &mut OpenOptions) -> std::result::Result<FolderLock, Missed> {
         let path = folder.join(NAME);
         let file = match options.read(true).write(true).open(&path) {

@@ -291,11 +291,16 @@ impl Staging {
         }
     }
 
-    /// Removes what a process that was killed had begun to remove.
+    /// Removes what a process that was killed had begun to remove. Its lock goes last: what has none, and is not empty, is
+    /// somebody else's, and what another process has locked is just being removed.
     fn clear(going: &Path) {
         let is_folder = fs::symlink_metadata(going).is_ok_and(|about| about.is_dir());
-        if is_folder && Staging::check_own(going).is_ok() {
-            let _ = fs::remove_dir_all(going);
+        if !is_folder || Staging::check_own(going).is_err() {
+            return;
+        }
+        match FolderLock::left_in(going) {
+            Some(lock) => removed(lock, going),
+            None => drop(fs::remove_dir(going)),
         }
     }
 
