@@ -133,8 +133,6 @@ pub(super) struct Needs<'a> {
     pub(super) blend: Blend,
     pub(super) tile: Size,
     pub(super) batch: usize,
-    /// Whether runs always have `batch` tiles.
-    pub(super) fixed_batch: bool,
 }
 
 impl Needs<'_> {
@@ -150,11 +148,6 @@ impl Needs<'_> {
     /// No more batches than this: in the worst case each tile is one, and lanes compute tiles twice.
     fn most_batches(&self) -> u64 {
         if self.plan.len() == 1 { 1 } else { 2 * self.plan.len() }
-    }
-
-    /// Most tiles of a run.
-    fn most_tiles(&self) -> usize {
-        if self.fixed_batch { self.batch } else { self.plan.len().min(self.batch as u64) as usize }
     }
 }
 
@@ -254,9 +247,8 @@ impl Job<'_, '_> {
         let block = map * (needs.encoding.bands() * needs.encoding.data_type.bytes()) as u64;
         let batches = needs.most_batches();
         let at_once = self.in_flight(needs.batches()) as u64;
-        let run_tiles = needs.most_tiles();
-        let ends = 4 * (input + output) / batch * run_tiles as u64;
-        let run = self.tensor_bytes(needs.tile, run_tiles).unwrap_or(ends).saturating_sub(ends);
+        let ends = 4 * (input + output);
+        let run = self.tensor_bytes(needs.tile, needs.batch).unwrap_or(ends).saturating_sub(ends);
         // A short job has fewer on their way than there would be room for.
         let inputs = (BATCHES as u64 + at_once).min(batches);
         let outputs = (OUTPUTS + at_once).min(batches);

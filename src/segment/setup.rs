@@ -189,7 +189,7 @@ impl Job<'_, '_> {
             let Tiled { ref plan, placement, ref encoding, blend, tile, .. } = tiled;
             // No more room than there are tiles for.
             let room = if fixed_batch { batch } else { plan.len().min(batch as u64) as usize };
-            let needs = Needs { source, plan, placement, encoding, blend, tile, batch: room, fixed_batch };
+            let needs = Needs { source, plan, placement, encoding, blend, tile, batch: room };
             match self.lanes(&needs) {
                 Ok((lanes, memory)) => {
                     let in_flight = self.in_flight(needs.batches());

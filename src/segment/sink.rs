@@ -88,7 +88,7 @@ impl<'a> FileSink<'a> {
         spec.compression = self.options.compression;
         spec.overwrite = self.options.overwrite;
         spec.threads = self.threads;
-        spec.block = block_side(layout);
+        spec.block = block_side(layout.bands, layout.data_type);
         spec.level = self.options.level;
         spec.metadata = vec![("TIFFTAG_SOFTWARE".into(), format!("glebe {}", env!("CARGO_PKG_VERSION")))];
         if let Some(model) = &self.model {
@@ -159,8 +159,8 @@ impl Sink for FileSink<'_> {
 const MOST_BLOCK: usize = 6 << 20;
 
 /// The side of the map's blocks: 512 pixels, less where there are many bands.
-fn block_side(layout: &Layout) -> usize {
-    let pixel = layout.bands * layout.data_type.bytes();
+fn block_side(bands: usize, data_type: DataType) -> usize {
+    let pixel = bands * data_type.bytes();
     [512, 256].into_iter().find(|side| side * side * pixel <= MOST_BLOCK).unwrap_or(128)
 }
 
@@ -174,5 +174,25 @@ pub(super) fn named_classes(names: Option<&[String]>, classes: usize) -> Result<
         Some(names) => {
             Err(Error::new(ErrorKind::Mismatch, format!("{} class names for {classes} classes", names.len())))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_bands_have_small_blocks() {
+        // 6 MiB of 512 x 512 are 24 bytes a pixel, of 256 x 256 four times as many.
+        let sides = [
+            (1, DataType::U8),
+            (24, DataType::U8),
+            (6, DataType::F32),
+            (7, DataType::F32),
+            (24, DataType::F32),
+        ]
+        .map(|(bands, data_type)| block_side(bands, data_type));
+        assert_eq!(sides, [512, 512, 512, 256, 256]);
+        assert_eq!(block_side(25, DataType::F32), 128);
     }
 }

@@ -1,4 +1,5 @@
-//! Loops that are compiled three times: for the vector instructions that every processor has, and for the wider ones of two generations.
+//! Loops that are compiled three times: for the vector instructions that every processor has, and for the wider ones of two
+//! generations.
 #![allow(
     unsafe_code,
     reason = "a function with more instructions may be called only where the processor has them"

@@ -179,6 +179,27 @@ fn no_more_is_taken_than_expected() {
     assert!(close >= 7, "{close} of 14 take four tenths of what is expected: a guess that any job fits into");
 }
 
+/// A batch has no more tiles than there are, and takes no more room.
+#[test]
+fn batches_are_no_larger_than_the_job() {
+    let image = noise_image::<u8>([2, 100, 150], 5, 255.0);
+    let run = |batch: usize, in_flight: Option<usize>| {
+        let mut options = golden_options();
+        options.tile = Some(Size::new(100, 100));
+        options.overlap = Overlap::Pixels(0);
+        options.blend = Blend::Crop;
+        (options.batch, options.in_flight, options.threads) = (Some(batch), in_flight, 2);
+        let model = model(identity_network(2));
+        Segmenter::new(&model, options).unwrap().array(image.view().into(), None).unwrap()
+    };
+    let (two, many) = (run(2, None), run(64, None));
+    assert_eq!((many.report.tiles, many.report.batch, many.report.batches), (2, 2, 1));
+    assert_eq!((many.report.in_flight, run(64, Some(2)).report.in_flight), (1, 2));
+    assert_eq!(many.report.memory_predicted_mib, two.report.memory_predicted_mib);
+    assert!(many.samples == two.samples);
+    assert!(run(1, None).report.in_flight == 2);
+}
+
 /// A raster of blocks as wide as itself, 5 MiB each, of which a row of tiles needs eight: no more of them are in memory than is
 /// expected, whatever the allocator makes of such pieces.
 #[cfg(target_os = "linux")]
