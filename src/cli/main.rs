@@ -8,6 +8,7 @@
     reason = "this is the program that talks to the terminal"
 )]
 
+mod allocator;
 mod args;
 mod bytes;
 mod doctor;
@@ -37,6 +38,7 @@ use clap::error::ErrorKind as UsageError;
 use crate::args::{Arguments, Command};
 
 fn main() -> std::process::ExitCode {
+    allocator::return_large_pieces();
     #[cfg(unix)]
     interrupt::outlive_file_limits();
     let arguments = match Arguments::try_parse() {

@@ -31,17 +31,6 @@ pub fn available_memory_bytes() -> Option<u64> {
     Some((kib * 1024).min(left))
 }
 
-/// Gives memory that was freed back to the system, where the C library would keep it for later: before a stage that
-/// needs memory of other sizes.
-pub(crate) fn return_freed_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: may be called at any time, from any thread.
-    #[allow(unsafe_code, reason = "a call of the C library without pointers")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;

@@ -41,7 +41,6 @@ pub use epoch_timer::{
 pub use frame::{Frame, Layout, SCIENTIFIC_COLUMN};
 pub use frame_file::FrameFile;
 pub use image_scores::{ImageScores, average_dice, image_scores, mean_dice, mean_dice_message};
-pub(crate) use memory::return_freed_memory;
 pub use memory::{available_memory_bytes, peak_rss_bytes, peak_rss_mib};
 pub use per_image::{AggregateRows, PerImageMetrics};
 pub use progress_log::{PROGRESS_HEADER, PROGRESS_LOG, ProgressLog, ProgressPhase};

@@ -18,7 +18,7 @@ use crate::tensor::Sample;
 
 /// Bytes of samples that are read at once; at least one block of one band is. The order of the blocks in the file follows
 /// from it.
-const BUFFER: usize = 8 << 20;
+pub(super) const BUFFER: usize = 8 << 20;
 
 /// Writes the samples at `raw` as the GeoTIFF of `spec` to `file`, and closes that. `path` is the output's name in
 /// errors.

@@ -15,10 +15,10 @@ use crate::geometry::{Band, Window};
 use crate::tensor::Sample;
 
 /// Bytes of decoded samples that all threads together hold.
-const BUFFERS: usize = 16 << 20;
+pub(super) const BUFFERS: usize = 8 << 20;
 
 /// More threads than this only wait for each other.
-const MOST_THREADS: usize = 8;
+pub(super) const MOST_THREADS: usize = 8;
 
 /// Decodes the closed raster at `file` and compares it with the samples at `raw`, on `spec.threads` threads. `path` is
 /// the output's name in errors.

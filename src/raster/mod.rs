@@ -19,6 +19,7 @@ mod blocks;
 mod cache;
 mod cog;
 mod compare;
+mod footprint;
 mod georeference;
 mod info;
 mod messages;
@@ -40,6 +41,7 @@ mod write;
 
 pub use crate::file::same_file;
 pub use cache::CacheLimit;
+pub(crate) use footprint::footprint;
 pub use georeference::{AreaOrPoint, Gcp, Georeference};
 pub use info::{BandInfo, Mask, RasterInfo};
 pub use open::Raster;

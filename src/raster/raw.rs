@@ -18,6 +18,7 @@ use super::{blocks, cog, compare, source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::same_file;
 use crate::geometry::Size;
+use crate::runtime::return_freed_memory;
 use crate::tensor::DataType;
 
 /// What GDAL's COG driver leaves beside an output if the process is killed: its overviews in the making, and those of a
@@ -40,8 +41,9 @@ const WRITTEN: f64 = 0.9;
 /// output depend on `raw` and `spec` alone, not on `spec.threads`.
 ///
 /// `progress` gets the share done, 0 to 1, on the calling thread; `false` from it stops. Memory, besides GDAL's block
-/// cache (see [`CacheLimit`](super::CacheLimit)): some 16 MiB, and some blocks a thread. Disk: the output, and for a
-/// COG a third of it once more while it is made.
+/// cache (see [`CacheLimit`](super::CacheLimit)): up to 30 MiB and ten blocks, and 5 MiB and four blocks more for each
+/// further thread (a block of a COG is that of all bands); levels of Zstd from 7 on need more. Disk: the output, and for
+/// a COG a third of it once more while it is made.
 ///
 /// # Errors
 /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a specification that contradicts itself, or paths that cannot
@@ -69,6 +71,8 @@ pub fn encode(
         }
         Format::GTiff => blocks::write(&file, output, &samples, spec, &mut report)?,
     }
+    // What the threads that compressed have freed would stay beside what those that decode take.
+    return_freed_memory();
     compare::with_samples(&file, output, &samples, spec, &mut |done| {
         progress(WRITTEN + done * (1.0 - WRITTEN))
     })

@@ -15,6 +15,7 @@
 //! Threads: [`Runtime`] is shared freely; a [`Session`] runs one call at a time (`&mut self`, since ONNX Runtime's
 //! `Run` has known races); a [`CancelToken`] may be set from any thread and from a signal handler.
 
+mod allocator;
 mod binding;
 mod bound_score;
 mod bound_session;
@@ -36,6 +37,7 @@ mod ranges;
 mod session;
 mod session_options;
 
+pub(crate) use allocator::return_freed_memory;
 pub use binding::{Binding, Fetched};
 pub use bound_session::{BoundSession, Port};
 pub use cancel::CancelToken;

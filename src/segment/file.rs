@@ -117,7 +117,9 @@ impl Segmenter<'_> {
         sink.facts.push(("nodata rule", options.nodata_rule.to_string()));
         sink.threads = self.options.threads();
         // GDAL's own cache is process-wide; what a job reads it keeps itself.
-        let _cache = CacheLimit::new(Memory::cache(self.options.budget()));
+        let budget = self.options.budget();
+        let cache = CacheLimit::new(Memory::cache(budget));
+        sink.budget = budget.saturating_sub(cache.bytes());
         let channels = source.bands.len();
         let done = self.run(channels, &mut source, &mut sink).map_err(|error| at_raster(error, input));
         let finished = done.and_then(|report| {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::geometry::Padding;
-use crate::metrics::{peak_rss_mib, return_freed_memory};
+use crate::metrics::peak_rss_mib;
 use crate::model::{Form, Model, Normalisation};
-use crate::runtime::{CancelToken, Optimization};
+use crate::runtime::{CancelToken, Optimization, return_freed_memory};
 use crate::segment::memory::Runs;
 use crate::segment::options::{Activation, Product, SegmentOptions};
 use crate::segment::pipeline::Measures;
@@ -65,7 +65,7 @@ impl Job<'_, '_> {
         self.tile_size()?;
         let mut setup = {
             let mut probe = Probe::new(|| self.session(&Form::default(), 1, Optimization::All));
-            self.set_up(&mut probe, source)?
+            self.set_up(&mut probe, source, sink)?
         };
         let facts = sink.asks_for_facts();
         let (mut runners, unfused) = std::thread::scope(|scope| {

@@ -64,14 +64,16 @@ pub(super) type Item = (&'static str, u64);
 pub(super) struct Memory {
     /// Bytes that all of it must fit into.
     pub(super) budget: u64,
-    /// What is needed at most, in bytes, by what it is for.
+    /// What is needed at most while tiles are scored, in bytes, by what it is for.
     pub(super) items: Vec<Item>,
+    /// The same for making the file, which comes when all that is gone.
+    pub(super) making: Vec<Item>,
 }
 
 impl Memory {
     /// Bytes that the job takes at most, beside program, libraries and the model's weights.
     pub(super) fn predicted(&self) -> u64 {
-        self.items.iter().map(|(_, bytes)| bytes).sum()
+        sum(&self.items).max(sum(&self.making))
     }
 
     /// GDAL's share.
@@ -81,24 +83,36 @@ impl Memory {
 
     /// The least budget, in whole MiB, that all this fits into: GDAL's share of a larger one is larger.
     fn least(&self) -> u64 {
-        let cache: u64 = self.items.iter().filter(|(name, _)| *name == GDAL).map(|(_, bytes)| bytes).sum();
-        let other = self.predicted() - cache;
-        // Its share is an eighth: a seventh of the rest.
-        let least = if cache > 0 { other + other.div_ceil(7).clamp(LEAST_CACHE, MOST_CACHE) } else { other };
-        least.next_multiple_of(1 << 20)
+        let least = |items: &[Item]| {
+            let cache: u64 = items.iter().filter(|(name, _)| *name == GDAL).map(|(_, bytes)| bytes).sum();
+            let other = sum(items) - cache;
+            // Its share is an eighth: a seventh of the rest.
+            if cache > 0 { other + other.div_ceil(7).clamp(LEAST_CACHE, MOST_CACHE) } else { other }
+        };
+        least(&self.items).max(least(&self.making)).next_multiple_of(1 << 20)
     }
 
-    /// "tiles 12 MiB, strip 30 MiB".
+    /// "tiles 12 MiB, strip of the raster 30 MiB; then making of the file 18 MiB, GDAL 8 MiB".
     pub(super) fn shares(&self) -> String {
-        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-        let shares: Vec<String> = self
-            .items
-            .iter()
-            .filter(|(_, bytes)| *bytes >= 1 << 19)
-            .map(|(name, bytes)| format!("{name} {} MiB", mib(*bytes)))
-            .collect();
-        shares.join(", ")
+        let shares = |items: &[Item]| {
+            let large = items.iter().filter(|(_, bytes)| *bytes >= 1 << 19);
+            large.map(|(name, bytes)| format!("{name} {} MiB", mib(*bytes))).collect::<Vec<_>>().join(", ")
+        };
+        match shares(&self.making) {
+            making if making.is_empty() => shares(&self.items),
+            making => format!("{}; then {making}", shares(&self.items)),
+        }
     }
+}
+
+/// Bytes of all of them.
+fn sum(items: &[Item]) -> u64 {
+    items.iter().map(|(_, bytes)| bytes).sum()
+}
+
+/// Whole MiB that so many bytes fit into.
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
 }
 
 /// A run of the model, as its graph tells.
@@ -133,6 +147,8 @@ pub(super) struct Needs<'a> {
     pub(super) blend: Blend,
     pub(super) tile: Size,
     pub(super) batch: usize,
+    /// Bytes that making the output of all blocks takes.
+    pub(super) making: u64,
 }
 
 impl Needs<'_> {
@@ -192,19 +208,17 @@ impl Job<'_, '_> {
     pub(super) fn lanes(&self, needs: &Needs<'_>) -> std::result::Result<(Lanes, Memory), Shortage> {
         let budget = self.options.budget();
         let fixed = self.fixed(needs, budget);
-        let rest = budget.saturating_sub(fixed.iter().map(|(_, bytes)| bytes).sum());
+        let rest = budget.saturating_sub(sum(&fixed));
         let columns = needs.plan.x().len();
         let of = |columns: usize| {
             let lanes = Lanes::new(needs.plan, needs.blend, columns);
             let items = lane_items(needs, &lanes);
             (lanes, items)
         };
-        let fits =
-            |columns: usize, most: u64| of(columns).1.iter().map(|(_, bytes)| bytes).sum::<u64>() <= most;
+        let fits = |columns: usize, most: u64| sum(&of(columns).1) <= most;
         // A file whose blocks are as wide as the raster is decoded whole for every lane.
         let whole = needs.source.block_width() >= needs.plan.raster().width.min(needs.source.size().width);
-        let enough =
-            of(MANY_COLUMNS.min(columns)).1.iter().map(|(_, bytes)| bytes).sum::<u64>().max(WIDE_ENOUGH);
+        let enough = sum(&of(MANY_COLUMNS.min(columns)).1).max(WIDE_ENOUGH);
         let most = if whole { rest } else { rest.min(enough) };
         let (mut low, mut high) = (1, columns);
         while low < high {
@@ -212,22 +226,27 @@ impl Job<'_, '_> {
             if fits(middle, most) { low = middle } else { high = middle - 1 }
         }
         let (lanes, items) = of(low);
-        let memory = Memory { budget, items: fixed.into_iter().chain(items).collect() };
+        let making = match needs.making {
+            0 => Vec::new(),
+            making => vec![("making of the file", making), (GDAL, Memory::cache(budget))],
+        };
+        let memory = Memory { budget, items: fixed.into_iter().chain(items).collect(), making };
         let limit = match self.options.memory {
             Some(asked) => asked,
             None => available_memory_bytes().unwrap_or(u64::MAX),
         };
-        let needed = memory.predicted();
-        if needed <= limit {
+        if memory.predicted() <= limit {
             return Ok((lanes, memory));
         }
-        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         let what = if self.options.memory.is_some() { "the limit" } else { "what is free" };
+        let less = match sum(&memory.items) <= limit {
+            true => "fewer or smaller samples",
+            false => "smaller tiles or a smaller batch",
+        };
         let error = Error::new(
             ErrorKind::OutOfMemory,
             format!(
-                "the job needs {} MiB, {what} is {} MiB: expected a limit of at least {} MiB, smaller tiles or a smaller batch ({})",
-                mib(needed),
+                "the job does not fit, {what} is {} MiB: expected a limit of at least {} MiB, {less} ({})",
                 limit >> 20,
                 mib(memory.least()),
                 memory.shares()

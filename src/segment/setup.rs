@@ -16,7 +16,7 @@ use crate::segment::permits::Permits;
 use crate::segment::placement::Placement;
 use crate::segment::product::Encoding;
 use crate::segment::runner::Probe;
-use crate::segment::stream::Source;
+use crate::segment::stream::{Sink, Source};
 use crate::tensor::DataType;
 use crate::tiling::{Blend, Lanes, Plan};
 
@@ -177,7 +177,12 @@ impl Job<'_, '_> {
     ///
     /// # Errors
     /// Of options that do not fit the model, of a model that does not fit the raster, and of the runtime.
-    pub(super) fn set_up(&self, probe: &mut Probe<'_>, source: &dyn Source) -> Result<Setup> {
+    pub(super) fn set_up(
+        &self,
+        probe: &mut Probe<'_>,
+        source: &dyn Source,
+        sink: &dyn Sink,
+    ) -> Result<Setup> {
         let batch = self.batch()?;
         // On a device another number of tiles is another shape: new buffers, another search for the best kernels.
         let device = self.options.provider.kind() != ProviderKind::Cpu;
@@ -189,7 +194,8 @@ impl Job<'_, '_> {
             let Tiled { ref plan, placement, ref encoding, blend, tile, .. } = tiled;
             // No more room than there are tiles for.
             let room = if fixed_batch { batch } else { plan.len().min(batch as u64) as usize };
-            let needs = Needs { source, plan, placement, encoding, blend, tile, batch: room };
+            let making = sink.making_bytes((plan.raster(), encoding.bands(), encoding.data_type));
+            let needs = Needs { source, plan, placement, encoding, blend, tile, batch: room, making };
             match self.lanes(&needs) {
                 Ok((lanes, memory)) => {
                     let in_flight = self.in_flight(needs.batches());

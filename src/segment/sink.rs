@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::geometry::Window;
-use crate::metrics::return_freed_memory;
+use crate::geometry::{Size, Window};
 use crate::picture::Palette;
-use crate::raster::{Georeference, OverviewResampling, WriteSpec, check_encode};
+use crate::raster::{Georeference, OverviewResampling, WriteSpec, check_encode, footprint};
+use crate::runtime::return_freed_memory;
 #[cfg(unix)]
 use crate::runtime::trim_heap;
 use crate::segment::file::FileOptions;
@@ -25,6 +25,8 @@ pub(super) struct FileSink<'a> {
     /// What the samples depend on, of the raster.
     pub(super) facts: Vec<(&'static str, String)>,
     pub(super) threads: usize,
+    /// Bytes that making the file should fit into, besides GDAL's cache.
+    pub(super) budget: u64,
     work: Option<Work>,
 }
 
@@ -48,6 +50,7 @@ impl<'a> FileSink<'a> {
             model: None,
             facts: Vec::new(),
             threads: 1,
+            budget: u64::MAX,
             work: None,
         }
     }
@@ -77,19 +80,28 @@ impl<'a> FileSink<'a> {
         }
     }
 
+    /// What making the file depends on, with as many threads as fit into the budget: its bytes do not depend on them.
+    fn making(&self, (size, bands, data_type): (Size, usize, DataType)) -> WriteSpec {
+        let mut spec = WriteSpec::new(size, bands, data_type);
+        spec.format = self.options.format;
+        spec.compression = self.options.compression;
+        spec.level = self.options.level;
+        spec.block = block_side(bands, data_type);
+        spec.threads = self.threads.max(1);
+        while spec.threads > 1 && footprint(&spec) > self.budget {
+            spec.threads -= 1;
+        }
+        spec
+    }
+
     fn spec(&self, layout: &Layout) -> Result<WriteSpec> {
-        let mut spec = WriteSpec::new(layout.size, layout.bands, layout.data_type);
+        let mut spec = self.making((layout.size, layout.bands, layout.data_type));
         let (output_step, input_step) = layout.scale;
         let scale = output_step as f64 / input_step as f64;
         spec.georeference =
             if scale == 1.0 { self.georeference.clone() } else { self.georeference.scaled(scale, scale) };
         spec.nodata = Some(layout.nodata);
-        spec.format = self.options.format;
-        spec.compression = self.options.compression;
         spec.overwrite = self.options.overwrite;
-        spec.threads = self.threads;
-        spec.block = block_side(layout.bands, layout.data_type);
-        spec.level = self.options.level;
         spec.metadata = vec![("TIFFTAG_SOFTWARE".into(), format!("glebe {}", env!("CARGO_PKG_VERSION")))];
         if let Some(model) = &self.model {
             spec.metadata.push(("GLEBE_MODEL".into(), model.clone()));
@@ -129,6 +141,10 @@ impl Sink for FileSink<'_> {
         true
     }
 
+    fn making_bytes(&self, shape: (Size, usize, DataType)) -> u64 {
+        footprint(&self.making(shape))
+    }
+
     fn begin(&mut self, layout: &Layout, seen: &mut dyn FnMut(&Samples)) -> Result<u64> {
         let spec = self.spec(layout)?;
         check_encode(&spec, self.output)?;
@@ -156,7 +172,7 @@ impl Sink for FileSink<'_> {
 
 /// Bytes of a block of the map with all its bands, at most, where blocks of 128 pixels allow it: while the file is made each
 /// thread has several in memory.
-const MOST_BLOCK: usize = 6 << 20;
+const MOST_BLOCK: usize = 2 << 20;
 
 /// The side of the map's blocks: 512 pixels, less where there are many bands.
 fn block_side(bands: usize, data_type: DataType) -> usize {
@@ -183,16 +199,33 @@ mod tests {
 
     #[test]
     fn many_bands_have_small_blocks() {
-        // 6 MiB of 512 x 512 are 24 bytes a pixel, of 256 x 256 four times as many.
+        // 2 MiB of 512 x 512 are 8 bytes a pixel, of 256 x 256 four times as many.
         let sides = [
             (1, DataType::U8),
-            (24, DataType::U8),
-            (6, DataType::F32),
-            (7, DataType::F32),
-            (24, DataType::F32),
+            (8, DataType::U8),
+            (9, DataType::U8),
+            (2, DataType::F32),
+            (3, DataType::F32),
+            (8, DataType::F32),
         ]
         .map(|(bands, data_type)| block_side(bands, data_type));
-        assert_eq!(sides, [512, 512, 512, 256, 256]);
-        assert_eq!(block_side(25, DataType::F32), 128);
+        assert_eq!(sides, [512, 512, 256, 512, 256, 256]);
+        assert_eq!(block_side(9, DataType::F32), 128);
+    }
+
+    #[test]
+    fn as_many_threads_make_the_file_as_fit() {
+        let options = FileOptions::default();
+        let shape = (Size::new(4096, 4096), 5, DataType::F32);
+        let mut sink = FileSink::new(Path::new("a.tif"), &options, Georeference::default());
+        sink.threads = 8;
+        let threads = |sink: &FileSink<'_>| (sink.making(shape).threads, sink.making_bytes(shape));
+        let (all, most) = threads(&sink);
+        sink.budget = most - 1;
+        let (fewer, less) = threads(&sink);
+        sink.budget = 0;
+        let (one, least) = threads(&sink);
+        assert_eq!((all, fewer, one), (8, 7, 1));
+        assert!(least < less && less < most, "{least}, {less}, {most}");
     }
 }

@@ -89,6 +89,13 @@ pub(super) trait Sink: Send {
         false
     }
 
+    /// Bytes that making the output takes when all blocks are there, besides GDAL's cache, for a map of this size, bands and
+    /// type; 0 where the blocks are the output.
+    fn making_bytes(&self, shape: (Size, usize, DataType)) -> u64 {
+        let _ = shape;
+        0
+    }
+
     /// Called once, before the first write. Gives the number of steps whose blocks are there from an earlier job that was
     /// interrupted, after showing these blocks to `seen`; they are not written again.
     fn begin(&mut self, layout: &Layout, seen: &mut dyn FnMut(&Samples)) -> Result<u64>;

@@ -7,8 +7,8 @@ use ndarray::{Array2, Array3, s};
 
 use crate::error::{Error, Result};
 use crate::geometry::{Band, Padding, Size, Window};
-use crate::metrics::return_freed_memory;
 use crate::raster::{Mask, NodataRule, Raster};
+use crate::runtime::return_freed_memory;
 use crate::segment::stream::Block;
 use crate::tensor::{Sample, Samples, with_samples};
 

@@ -121,13 +121,21 @@ fn exact_with_tiles_that_are_tried_smaller() {
 /// Peak and expected memory in MiB of a job in a process of its own.
 #[cfg(target_os = "linux")]
 fn measured(network: &Path, input: &Path, tile: usize, at_once: usize) -> (f64, f64) {
+    let at_once = at_once.to_string();
+    let others = ["--format", "gtiff", "--threads", "2", "--batch", &at_once, "--in-flight", &at_once];
+    measured_with(network, input, tile, &others)
+}
+
+/// The same with other options.
+#[cfg(target_os = "linux")]
+fn measured_with(network: &Path, input: &Path, tile: usize, others: &[&str]) -> (f64, f64) {
     let folder = tempfile::tempdir().unwrap();
     let (output, report) = (folder.path().join("out.tif"), folder.path().join("report.json"));
-    let (tile, at_once) = (tile.to_string(), at_once.to_string());
+    let tile = tile.to_string();
     let mut arguments = vec!["segment", network.to_str().unwrap(), input.to_str().unwrap()];
     arguments.extend(["-o", output.to_str().unwrap(), "--report", report.to_str().unwrap(), "--quiet"]);
-    arguments.extend(["--format", "gtiff", "--threads", "2", "--blend", "crop", "--overlap", "0"]);
-    arguments.extend(["--tile", &tile, "--batch", &at_once, "--in-flight", &at_once]);
+    arguments.extend(["--blend", "crop", "--overlap", "0", "--tile", &tile]);
+    arguments.extend(others);
     let done = glebe(&arguments);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
@@ -230,4 +238,50 @@ fn wide_blocks_are_counted() {
     // GDAL's cache of 8 MiB is expected of both, and filled by one; the rest is as above.
     assert!(took <= expected + 8.0 + 4.0, "{took:.0} MiB more, {expected:.0} expected");
     assert!(took >= 0.5 * expected, "{took:.0} MiB more, {expected:.0} expected");
+}
+
+/// A file of many bands takes more to make than to score, and more with more threads: as much as is expected, and within a
+/// limit fewer threads.
+#[cfg(target_os = "linux")]
+#[test]
+fn making_the_file_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, small) = (folder.path().join("in.tif"), folder.path().join("small.tif"));
+    let network = folder.path().join("network.onnx");
+    std::fs::write(&network, identity_network(24)).unwrap();
+    write_raster(&input, &noise_image::<u8>([24, 1024, 1024], 5, 255.0), None);
+    write_raster(&small, &noise_image::<u8>([24, 64, 64], 5, 255.0), None);
+    let with = |threads: &str, others: &[&str]| {
+        let all = [&["--product", "logits", "--compress", "zstd", "--threads", threads], others].concat();
+        let (least_peak, least_expected) = measured_with(&network, &small, 64, &all);
+        let (peak, expected) = measured_with(&network, &input, 64, &all);
+        let (took, more) = (peak - least_peak, expected - least_expected);
+        // GDAL's cache of 8 MiB is expected of both, and filled by one; the rest is as above.
+        assert!(took <= more + 8.0 + 4.0, "{threads} {others:?}: {took:.0} MiB more, {more:.0} expected");
+        assert!(took >= 0.4 * more, "{threads} {others:?}: {took:.0} MiB more, {more:.0} expected");
+        expected
+    };
+    let (one, many) = (with("1", &[]), with("8", &[]));
+    assert!(many > one + 50.0, "{one:.0} and {many:.0}");
+    let limited = with("8", &["--memory", "80MiB"]);
+    assert!(one < limited && limited <= 80.0, "{one:.0} and {limited:.0}");
+
+    // Too little for one thread is too little at all.
+    let output = folder.path().join("out.tif");
+    let run = |limit: u64| {
+        let limit = format!("{limit}MiB");
+        let (network, input) = (network.to_str().unwrap(), input.to_str().unwrap());
+        let mut arguments = vec!["segment", network, input, "-o", output.to_str().unwrap(), "--quiet"];
+        arguments.extend(["--product", "logits", "--blend", "crop", "--overlap", "0", "--tile", "64"]);
+        arguments.extend(["--threads", "8", "--overwrite", "--memory", &limit]);
+        let done = glebe(&arguments);
+        (done.status.code().unwrap(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (code, line) = run(20);
+    assert_eq!(code, ErrorKind::OutOfMemory.code(), "{line}");
+    let least = told(&line);
+    assert!((least as f64 - one).abs() <= 8.0, "{least}, {one:.0} without a limit");
+    assert!(line.contains("making of the file") && line.contains("fewer or smaller samples"), "{line}");
+    assert_eq!(run(least - 1).0, ErrorKind::OutOfMemory.code());
+    assert_eq!(run(least).0, 0);
 }
