@@ -31,8 +31,10 @@ pub(crate) fn footprint(spec: &WriteSpec) -> u64 {
         Format::Cog => raw.min(18 * MIB),
         Format::GTiff => raw.min(BUFFER as u64),
     };
-    // Squares of four blocks become one of an overview; blocks wait for threads, and compressed ones for the file.
-    let made = gathered + 10 * block + (threads - 1) * (5 * MIB + 4 * block) + threads * tables(spec);
+    // Squares of four blocks become one of an overview, where there is one; blocks wait for threads, and compressed ones for
+    // the file.
+    let held = if squares == 1 || spec.format == Format::GTiff { 5 } else { 10 };
+    let made = gathered + held * block + (threads - 1) * (5 * MIB + 4 * block) + threads * tables(spec);
     let row = count(spec.size.width) * plane * bands;
     let compared = row.min(BUFFERS as u64) + threads.min(MOST_THREADS as u64) * 2 * block;
     raw.min(12 * MIB) + made.max(compared)
