@@ -9,11 +9,11 @@ use std::collections::HashMap;
 
 use crate::autodiff::blocked::Layout;
 use crate::autodiff::liveness::liveness;
-use crate::error::{Error, ErrorKind};
 use crate::geometry::Size;
 use crate::metrics::available_memory_bytes;
 use crate::onnx::{InputShapes, specialise};
 use crate::runtime::{Optimization, ProviderKind, heap_bytes};
+use crate::segment::fitting::Shortage;
 use crate::segment::job::Job;
 use crate::segment::options::SegmentOptions;
 use crate::segment::placement::Placement;
@@ -73,7 +73,12 @@ pub(super) struct Memory {
 impl Memory {
     /// Bytes that the job takes at most, beside program, libraries and the model's weights.
     pub(super) fn predicted(&self) -> u64 {
-        sum(&self.items).max(sum(&self.making))
+        self.scoring().max(sum(&self.making))
+    }
+
+    /// The same until all tiles are scored.
+    pub(super) fn scoring(&self) -> u64 {
+        sum(&self.items)
     }
 
     /// GDAL's share.
@@ -82,7 +87,7 @@ impl Memory {
     }
 
     /// The least budget, in whole MiB, that all this fits into: GDAL's share of a larger one is larger.
-    fn least(&self) -> u64 {
+    pub(super) fn least(&self) -> u64 {
         let least = |items: &[Item]| {
             let cache: u64 = items.iter().filter(|(name, _)| *name == GDAL).map(|(_, bytes)| bytes).sum();
             let other = sum(items) - cache;
@@ -124,14 +129,6 @@ struct Run {
     output: Vec<usize>,
     /// How images lie in it.
     layout: Layout,
-}
-
-/// Too little memory.
-pub(super) struct Shortage {
-    /// The least limit that would do, in bytes.
-    pub(super) least: u64,
-    /// [`ErrorKind::OutOfMemory`].
-    pub(super) error: Error,
 }
 
 /// What is known of runs of a model, by channels, tile and batch: the graph need not be followed anew for every raster.
@@ -204,7 +201,7 @@ impl Job<'_, '_> {
     /// Cuts the raster into lanes that fit, and says what all takes.
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfMemory`] where the narrowest lanes do not fit into what was asked for, or into all that is free.
+    /// What is missing, where the narrowest lanes do not fit into what was asked for, or into all that is free.
     pub(super) fn lanes(&self, needs: &Needs<'_>) -> std::result::Result<(Lanes, Memory), Shortage> {
         let budget = self.options.budget();
         let fixed = self.fixed(needs, budget);
@@ -238,21 +235,7 @@ impl Job<'_, '_> {
         if memory.predicted() <= limit {
             return Ok((lanes, memory));
         }
-        let what = if self.options.memory.is_some() { "the limit" } else { "what is free" };
-        let less = match sum(&memory.items) <= limit {
-            true => "fewer or smaller samples",
-            false => "smaller tiles or a smaller batch",
-        };
-        let error = Error::new(
-            ErrorKind::OutOfMemory,
-            format!(
-                "the job does not fit, {what} is {} MiB: expected a limit of at least {} MiB, {less} ({})",
-                limit >> 20,
-                mib(memory.least()),
-                memory.shares()
-            ),
-        );
-        Err(Shortage { least: memory.least(), error })
+        Err(Shortage { memory, limit })
     }
 
     /// What does not depend on the lanes.

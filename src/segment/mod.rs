@@ -31,6 +31,7 @@ mod facts;
 mod feed;
 #[cfg(feature = "raster")]
 mod file;
+mod fitting;
 mod fusing;
 mod job;
 mod memory;

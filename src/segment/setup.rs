@@ -9,8 +9,9 @@ use crate::onnx::Fusion;
 use crate::runtime::{Optimization, ProviderKind};
 use crate::segment::exactness::{Exact, MOST_RECOMPUTED};
 use crate::segment::feed::reserve;
+use crate::segment::fitting::Fitting;
 use crate::segment::job::Job;
-use crate::segment::memory::{Memory, Needs, Shortage};
+use crate::segment::memory::Memory;
 use crate::segment::options::{LARGEST_BATCH, LARGEST_TILE};
 use crate::segment::permits::Permits;
 use crate::segment::placement::Placement;
@@ -90,14 +91,14 @@ impl Setup {
 }
 
 /// How tiles lie and become a map.
-struct Tiled {
-    tile: Size,
-    overlap: (usize, usize),
-    placement: Placement,
-    plan: Plan,
-    encoding: Encoding,
-    blend: Blend,
-    reason: String,
+pub(super) struct Tiled {
+    pub(super) tile: Size,
+    pub(super) overlap: (usize, usize),
+    pub(super) placement: Placement,
+    pub(super) plan: Plan,
+    pub(super) encoding: Encoding,
+    pub(super) blend: Blend,
+    pub(super) reason: String,
 }
 
 /// Tile side of models of free size.
@@ -176,46 +177,15 @@ impl Job<'_, '_> {
     /// Settles everything.
     ///
     /// # Errors
-    /// Of options that do not fit the model, of a model that does not fit the raster, and of the runtime.
+    /// As [`Job::fit`].
     pub(super) fn set_up(
         &self,
         probe: &mut Probe<'_>,
         source: &dyn Source,
         sink: &dyn Sink,
     ) -> Result<Setup> {
-        let batch = self.batch()?;
-        // On a device another number of tiles is another shape: new buffers, another search for the best kernels.
-        let device = self.options.provider.kind() != ProviderKind::Cpu;
-        let fixed_batch = device || self.model.contract().batch().is_some();
-        let mut most = self.tensor_budget();
-        let mut cheapest: Option<Shortage> = None;
-        let (tiled, lanes, memory, in_flight, batch) = loop {
-            let tiled = self.tiled(probe, source.size(), batch, most)?;
-            let Tiled { ref plan, placement, ref encoding, blend, tile, .. } = tiled;
-            // No more room than there are tiles for.
-            let room = if fixed_batch { batch } else { plan.len().min(batch as u64) as usize };
-            let making = sink.making_bytes((plan.raster(), encoding.bands(), encoding.data_type));
-            let needs = Needs { source, plan, placement, encoding, blend, tile, batch: room, making };
-            match self.lanes(&needs) {
-                Ok((lanes, memory)) => {
-                    let in_flight = self.in_flight(needs.batches());
-                    break (tiled, lanes, memory, in_flight, room);
-                }
-                // Smaller tiles may do where their size is left to us.
-                Err(shortage) => {
-                    tracing::info!("tiles of {tile}: {}", shortage.error.one_line());
-                    // What is told to be the least is that of the tiles that need least.
-                    let shortage = match cheapest.take() {
-                        Some(other) if other.least <= shortage.least => other,
-                        _ => shortage,
-                    };
-                    match self.smaller(source.size(), batch, most) {
-                        Some(smaller) => (most, cheapest) = (smaller, Some(shortage)),
-                        None => return Err(shortage.error),
-                    }
-                }
-            }
-        };
+        let Fitting { tiled, lanes, memory, in_flight, batch, fixed_batch } =
+            self.fit(probe, source, sink)?;
         let Tiled { tile, overlap, placement, plan, encoding, blend, reason } = tiled;
         tracing::info!(
             "memory: at most {} MiB expected of {} MiB ({}), {} lanes",
@@ -245,7 +215,14 @@ impl Job<'_, '_> {
         })
     }
 
-    fn tiled(&self, probe: &mut Probe<'_>, raster: Size, batch: usize, most: u64) -> Result<Tiled> {
+    /// How a raster is tiled where the tensors of a run may take `most` bytes.
+    pub(super) fn tiled(
+        &self,
+        probe: &mut Probe<'_>,
+        raster: Size,
+        batch: usize,
+        most: u64,
+    ) -> Result<Tiled> {
         let (blend, reason) = match self.options.blend {
             Blend::Exact => {
                 return self.exact_setup(probe, self.exact(raster, batch, most)?, batch, "asked for");
@@ -276,7 +253,7 @@ impl Job<'_, '_> {
     }
 
     /// Tiles a run.
-    fn batch(&self) -> Result<usize> {
+    pub(super) fn batch(&self) -> Result<usize> {
         let batch = match (self.model.contract().batch(), self.options.batch) {
             (Some(fixed), Some(asked)) if fixed != asked => {
                 return Err(Error::new(

@@ -20,19 +20,26 @@ fn told(line: &str) -> u64 {
     rest.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// Limits from 1 MiB up: all below what the first refusal tells are refused with the same number, all others do.
-fn limits_hold(model: &Model, bands: usize, change: impl Fn(&mut SegmentOptions), size: Size) -> Vec<Report> {
+/// A job on noise within a limit in MiB.
+fn run_within(
+    model: &Model,
+    bands: usize,
+    change: impl Fn(&mut SegmentOptions),
+    size: Size,
+    memory: u64,
+) -> Result<Report> {
     let folder = tempfile::tempdir().unwrap();
     let (input, output) = (folder.path().join("in.tif"), folder.path().join("out.tif"));
     write_raster(&input, &noise_image::<u8>([bands, size.height, size.width], 5, 255.0), None);
-    let run = |memory: u64| -> Result<Report> {
-        let mut options = golden_options();
-        change(&mut options);
-        options.memory = Some(memory << 20);
-        let mut files = FileOptions::default();
-        files.overwrite = true;
-        Segmenter::new(model, options).unwrap().file(&input, &output, &files)
-    };
+    let mut options = golden_options();
+    change(&mut options);
+    options.memory = Some(memory << 20);
+    Segmenter::new(model, options).unwrap().file(&input, &output, &FileOptions::default())
+}
+
+/// Limits from 1 MiB up: all below what the first refusal tells are refused with the same number, all others do.
+fn limits_hold(model: &Model, bands: usize, change: impl Fn(&mut SegmentOptions), size: Size) -> Vec<Report> {
+    let run = |memory: u64| run_within(model, bands, &change, size, memory);
     let refused = |memory: u64| {
         let error = run(memory).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
@@ -116,6 +123,33 @@ fn exact_with_tiles_that_are_tried_smaller() {
         Size::new(1500, 1500),
     );
     assert!(reports[0].tile < reports[5].tile, "{} and {}", reports[0].tile, reports[5].tile);
+}
+
+/// Where nobody says how, a limit decides between exact and blended tiles. Every limit from the least on is enough, whichever
+/// tiles it leads to: also one that lies between what two sizes need.
+#[test]
+fn left_to_the_job() {
+    let mut networks = local().into_iter();
+    let (_, unet) = networks.find(|(name, _)| *name == "u-net, nearest").unwrap();
+    for (network, side) in [(far_and_light(), 1500), (unet, 700)] {
+        let model = model(network);
+        let free = |options: &mut SegmentOptions| {
+            options.tile = None;
+            options.overlap = Overlap::Share(0.25);
+            options.blend = Blend::Auto;
+        };
+        let size = Size::new(side, side);
+        let reports = limits_hold(&model, 2, free, size);
+        let least = reports[0].memory_budget_mib as u64;
+        let mut tiles: Vec<(String, usize)> = Vec::new();
+        for limit in (least..3 * least).step_by(2) {
+            let report = run_within(&model, 2, free, size, limit)
+                .unwrap_or_else(|error| panic!("{least} MiB are enough, {limit} are not: {error}"));
+            tiles.push((report.blend, report.tile));
+        }
+        tiles.dedup();
+        assert!(tiles.len() > 1, "{tiles:?}: limits that change nothing");
+    }
 }
 
 /// Peak and expected memory in MiB of a job in a process of its own.
