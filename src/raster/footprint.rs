@@ -24,17 +24,18 @@ pub(crate) fn footprint(spec: &WriteSpec) -> u64 {
     };
     let threads = (spec.threads.max(1) as u64).min(blocks);
     let raw = spec.raw_bytes().unwrap_or(u64::MAX);
+    let line = raw / spec.size.height.max(1) as u64;
 
     let gathered = match spec.format {
-        // What averages are made of, 10 MiB at a time; of bytes hardly any.
-        Format::Cog if spec.data_type == DataType::U8 => 0,
-        Format::Cog => raw.min(18 * MIB),
+        // What averages are made of, 10 MiB at a time, of bytes hardly any; and a row of the samples, as GDAL reads them.
+        Format::Cog if spec.data_type == DataType::U8 => line,
+        Format::Cog => line + raw.min(18 * MIB),
         Format::GTiff => raw.min(BUFFER as u64),
     };
     // Squares of four blocks become one of an overview, where there is one; blocks wait for threads, and compressed ones for
     // the file.
     let held = if squares == 1 || spec.format == Format::GTiff { 5 } else { 10 };
-    let made = gathered + held * block + (threads - 1) * (5 * MIB + 4 * block) + threads * tables(spec);
+    let made = gathered + held * block + (threads - 1) * 5 * (MIB + block) + threads * tables(spec);
     let row = count(spec.size.width) * plane * bands;
     let compared = row.min(BUFFERS as u64) + threads.min(MOST_THREADS as u64) * 2 * block;
     raw.min(12 * MIB) + made.max(compared)

@@ -41,7 +41,7 @@ const WRITTEN: f64 = 0.9;
 /// output depend on `raw` and `spec` alone, not on `spec.threads`.
 ///
 /// `progress` gets the share done, 0 to 1, on the calling thread; `false` from it stops. Memory, besides GDAL's block
-/// cache (see [`CacheLimit`](super::CacheLimit)): up to 30 MiB and ten blocks, and 5 MiB and four blocks more for each
+/// cache (see [`CacheLimit`](super::CacheLimit)): up to 30 MiB and ten blocks, and 5 MiB and five blocks more for each
 /// further thread (a block of a COG is that of all bands); levels of Zstd from 7 on need more. Disk: the output, and for
 /// a COG a third of it once more while it is made.
 ///

@@ -165,8 +165,8 @@ pub struct SegmentOptions {
     /// for each other; else 1.
     pub in_flight: Option<usize>,
     /// Bytes that the job's data may take, 1 MiB or more: tiles, tensors of the model's runs, what is kept of the raster, sums,
-    /// queues, GDAL's blocks; not the program, its libraries and the model's weights. A job that cannot fit is refused with the
-    /// smallest number that would do. Default: a quarter of what is free, at most 2 GiB.
+    /// queues, GDAL's blocks, making the file; not the program, its libraries and the model's weights. A job that cannot fit is
+    /// refused with the smallest number that would do. Default: a quarter of what is free, at most 2 GiB.
     pub memory: Option<u64>,
     /// How the model's output becomes probabilities.
     pub activation: Activation,

@@ -210,9 +210,10 @@ fn no_more_is_taken_than_expected() {
             let (least_peak, least_expected) = measured(&network, input, large / 8, at_once);
             let (peak, expected) = measured(&network, input, large, at_once);
             let (took, expected) = (peak - least_peak, expected - least_expected);
-            // The system counts whole pages, and some of the program's own come in later.
+            // The system counts whole pages, some of the program's own come in later, and on a machine that is overloaded
+            // threads give back late what they have freed (with five processes a core 5 MiB beyond were seen, once).
             assert!(
-                took <= expected + 4.0,
+                took <= expected + 8.0,
                 "{name}, {at_once} at once: {took:.0} MiB more, {expected:.0} expected"
             );
             close += usize::from(took >= 0.4 * expected);
