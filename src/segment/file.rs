@@ -125,6 +125,7 @@ impl Segmenter<'_> {
         let finished = done.and_then(|report| {
             source.check_unchanged()?;
             let close = Instant::now();
+            source.clear();
             let token = self.cancel_token().clone();
             sink.finish(&mut |_| !token.is_cancelled())?;
             Ok((report, close.elapsed()))

@@ -54,6 +54,12 @@ impl FileSource {
         Ok(FileSource { raster, bands, data_type, nodata, strip, version })
     }
 
+    /// Gives back what is in memory of the raster, when all of it is read.
+    pub(super) fn clear(&mut self) {
+        self.strip.clear();
+        self.raster.forget();
+    }
+
     /// What the samples of a map depend on, of the raster: its file, as far as can be told without reading it, and what is
     /// read of it.
     pub(super) fn facts(&self) -> Vec<(&'static str, String)> {

@@ -85,6 +85,12 @@ impl Strip {
         }
     }
 
+    /// Gives all memory back.
+    pub(super) fn clear(&mut self) {
+        self.pieces = VecDeque::new();
+        self.spare = Vec::new();
+    }
+
     /// Whether pixels may be invalid.
     pub(super) fn has_invalid(&self) -> bool {
         self.has_invalid
